@@ -1,9 +1,9 @@
-"""What in a picture is no picture of nuclei: it is painted over before anything is thresholded.
+"""Artefacts of a picture, which are painted over before anything is thresholded.
 
-Filled areas (zeros or another constant round a stitched, turned or round picture), scale bars, lines and letters,
-hot pixels, and objects far brighter and larger than nuclei (fibres, dirt). Each gives way to background like that
-around it, noise included, so that every finder of nuclei, and the G1 peak, see the nuclei alone. A picture without
-any of it stays as it is, bit by bit.
+They are filled areas (a constant, noise or a mirror image around a stitched, rotated or round picture), scale bars,
+lines, letters, hot pixels, and objects far brighter and larger than nuclei (fibres, dirt). Background like that around
+each replaces it, noise included, so that finders of nuclei and the G1 peak see only nuclei. A picture without artefacts
+is returned unchanged, bit for bit.
 """
 
 from dataclasses import dataclass, field
@@ -30,53 +30,53 @@ from cellcycle.segmentation.regions import (
 )
 from cellcycle.segmentation.survey import SMOOTHING_PX, has_objects, opened, threshold_of
 
-# A drawn line is this many times longer than wide.
+# A drawn line is at least this many times longer than wide.
 _LEAST_LENGTH = 3
-# A hot pixel is this many times brighter than what is three pixels wide around it, and lies this far (of the
-# contrast of the picture) above it. A point in perfect focus is 2 times brighter.
+# A hot pixel is more than this many times brighter than its surroundings (the picture opened by 3 px), and exceeds them
+# by more than this fraction of the contrast. A point source in perfect focus is 2 times brighter.
 _HOT_RATIO, _HOT_CONTRAST = 3.0, 0.5
 _MOST_HOT_SHARE = 0.01
-# Hot pixels of a picture that was enlarged are squares of one value, of up to so many pixels a side.
+# In an enlarged picture, hot pixels are squares of one value with sides of at most this many pixels.
 _SPECK_PX = 5
-# Dirt is brighter than a typical nucleus by the first and holds more light than the second; chromosomes in mitosis
-# are up to 6 times brighter but hold 4 times the light at most.
+# Dirt has more than the first times the brightness and the second times the integrated intensity of a typical nucleus.
+# Chromosomes in mitosis are up to 6 times brighter, but have at most 4 times the integrated intensity.
 _DIRT_BRIGHTNESS, _DIRT_LIGHT = 4.0, 6.0
-# A fibre is brighter than a typical nucleus and longer than this many of them.
+# A fibre is more than 2 times as bright as a typical nucleus and longer than this many of its diameters.
 _FIBRE_BRIGHTNESS, _FIBRE_LENGTH = 2.0, 5.0
-# A faint one stands out from what a square of its width leaves by the first, and is longer than the second; of 350
-# fields of BBBC038, two of RPE-1 and 20 simulated ones only that with a fibre has any. It is narrower than this many.
+# Faint fibres: least excess over the picture opened by a square (in brightnesses of nuclei), with least length;
+# greatest width (in diameters). Of 350 fields of BBBC038, 2 of RPE-1 and 20 simulated ones only one with a fibre has.
 _FAINT, _FAINT_WIDTH = ((0.12, 5.0), (0.2, 3.3)), 0.35
-# Nothing in a nucleus is this many times brighter than a typical one, however small.
+# An object of more than this many times the brightness of a typical nucleus is dirt, however small.
 _NEVER_BRIGHTNESS = 10.0
-# Its glow goes with it. No nucleus has a bounding box whose diagonal is longer than this many diameters.
+# Dirt is painted over with this many pixels of glow. The bounding box of a nucleus has a shorter diagonal than this.
 _GLOW_PX, _ROUND_LENGTH = 4, 3.0
-# Nuclei below dirt are alike in area (quartiles) and stand out from the rest by so many standard deviations; haze and
-# noise below nuclei do not.
+# Least number of nuclei; objects below dirt are nuclei if the quartiles of their areas differ by less than this factor,
+# and they exceed the background by this many standard deviations. Haze and noise do not.
 _LEAST_NUCLEI, _ALIKE, _LEAST_CONTRAST = 4, 4.0, 10.0
-# Larger pictures are looked at for typical nuclei on every second pixel.
+# In pictures of more pixels than this, typical nuclei are measured on every second row and column.
 _LEAST_COARSE_PX = 200_000
-# What a nucleus is called that lies within this of what was painted over.
+# Flags of nuclei that lie within this many pixels of an artefact (hot pixels: that contain one), by its kind.
 _FLAGS = {"filled": "edge", "drawn": "debris", "dirt": "debris", "fibre": "debris", "hot": "hot_pixel"}
 _TOUCHING_PX = 2
-# A filling of no larger share of the picture may lie in one nucleus, and is painted like that; nuclei stand out from
-# ground by this share of the contrast at least.
+# A filled area of at most this fraction of the picture may lie inside a nucleus, and is painted like that nucleus.
+# Nuclei exceed the background by at least this fraction of the contrast.
 _LARGE_SHARE, _STEP_TO_NUCLEI = 0.004, 0.05
 _LEAST_AREA_PX = 15
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A plane (H, W) float32 as finders and networks see it, itself where nothing had to be painted over.
+    """A plane (H, W) float32 with its artefacts painted over, as finders and networks see it; unchanged if it has none.
 
-    `painted` says where it was, by kind: "filled", "drawn", "hot", "dirt"; only kinds that occur. Each is
-    a mask (H, W) whose rows `numpy.packbits` has packed, for it is held as long as the picture.
+    `painted` holds a mask (H, W) for each kind of artefact that occurs: "filled", "drawn", "hot", "dirt". The rows of
+    masks are packed by `numpy.packbits`, because they stay in memory as long as the picture.
     """
 
     pixels: np.ndarray = field(repr=False)
     painted: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def flags(self, labels: np.ndarray) -> dict[str, set[int]]:
-        """Return by flag the labels of the nuclei that touch what was painted over, or a fibre too faint for that."""
+        """Return, per flag, the labels of nuclei that touch an artefact, or a fibre too faint to be painted over."""
         give_back(labels)
         touched: dict[str, set[int]] = {}
         masks = ((kind, np.unpackbits(bits, 1, labels.shape[1]).view(bool)) for kind, bits in self.painted.items())
@@ -86,7 +86,7 @@ class Picture:
         return touched
 
     def n_bright(self, areas: np.ndarray) -> int:
-        """Return how many objects painted over as dirt may be nuclei by their size, beside others with areas (N,)."""
+        """Return the number of objects painted over as dirt that are as large as nuclei of areas (N,)."""
         if "dirt" not in self.painted or not areas.size:
             return 0
         mask = np.unpackbits(self.painted["dirt"], 1, self.pixels.shape[1]).view(bool)
@@ -97,7 +97,7 @@ class Picture:
 
 
 def look_over(pixels: np.ndarray) -> Picture:
-    """Paint over what is no picture of nuclei; pixels (H, W) float."""
+    """Return a picture (H, W) float with its artefacts painted over; pictures of less than 9 px a side as they are."""
     pixels = np.asarray(pixels, dtype=np.float32)
     painted: dict[str, np.ndarray] = {}
     if min(pixels.shape, default=0) < 3 * FLAT_PX:
@@ -113,21 +113,21 @@ def look_over(pixels: np.ndarray) -> Picture:
             pixels = _painted_over(pixels, mask, name == "filled")
             if flat is not None:
                 flat[mask] = 0
-        # It is as large as the picture, and not looked at again.
+        # The label image is as large as the picture, and not needed any more.
         flat = None if name == "drawn" else flat
         give_back(pixels)
     return Picture(pixels, painted)
 
 
 def _with_mended_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return pixels with dead or hot rows and columns as what lies beside them, and where these are, (H, W) bool.
+    """Return pixels with dead or hot rows and columns replaced by the mean of their neighbours, and their mask (H, W).
 
-    Such a line is one pixel wide, of one value from end to end, and darker or brighter than the lines beside it: one at
-    the border would hide that the picture cuts nuclei.
+    Such a line is one pixel wide, has one value from end to end, and is darker or brighter than the lines beside it. A
+    line at the border would hide that the picture cuts nuclei.
     """
     mended, lines = pixels, np.zeros(pixels.shape, bool)
     for axis in (0, 1):
-        # A column that a mended row crosses is of one value again.
+        # A dead column that was crossed by a dead row has one value again when the row is mended.
         is_flat = mended.min(axis=1 - axis) == mended.max(axis=1 - axis)
         around = np.pad(is_flat, 1)
         for k in np.flatnonzero(is_flat & ~around[2:] & ~around[:-2]):
@@ -142,7 +142,7 @@ def _with_mended_lines(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _painted_over(pixels: np.ndarray, mask: np.ndarray, is_filled: bool) -> np.ndarray:
-    """Return the pixels with each area of the mask as its surroundings are: drawn from their darker half."""
+    """Return pixels with each area of the mask filled by values drawn from the darker half of its surroundings."""
     rng = np.random.default_rng(0)
     painted = pixels.copy()
     areas, _ = ndimage.label(mask, EIGHT)
@@ -152,7 +152,7 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray, is_filled: bool) -> np.n
     for index, box in boxes_of(areas):
         window = about(box, 2 * RING_PX[1])
         area = areas[window] == index
-        # Of a large area the ring is thin; of a pixel it is a few pixels wide.
+        # The surroundings are a ring: two pixels wide about a tiny area, wider about others.
         ring = ndimage.binary_dilation(area, iterations=2 if area.sum() < 10 else RING_PX[1]) & ~mask[window]
         around = pixels[window][ring]
         if around.size < 3:
@@ -161,7 +161,7 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray, is_filled: bool) -> np.n
         if area.sum() < 10:
             painted[window][area] = np.median(around)
         else:
-            # Where nuclei are most of what is around, its darker half is not ground alone.
+            # Where most of the surroundings are nuclei, their darker half is not only background.
             if area.sum() > least_px and np.ptp(np.percentile(around, (10, 50))) > least:
                 threshold = threshold_of(around)
                 around = around[around <= threshold] if has_objects(around, threshold) else around
@@ -173,12 +173,12 @@ def _painted_over(pixels: np.ndarray, mask: np.ndarray, is_filled: bool) -> np.n
 
 
 def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-    """Find bars, lines and letters: of one value, brighter than what is around, sharp, and longer than wide or tiny."""
+    """Return the mask of bars, lines and letters (of one value, bright, sharp, long or tiny), None without."""
     areas = areas_of(labels)
     if len(areas) == 1:
         return None
     contrast, drawn, values = contrast_of(pixels), np.zeros(pixels.shape, bool), set()
-    # A picture of few levels is flat all over its dark half, one of JPEG in blocks up to 0.03 of the contrast above it.
+    # The dark half of a picture of few levels is flat; a JPEG has flat blocks up to 0.03 of the contrast above it.
     level = median_of(pixels[::2, ::2]) + 0.1 * contrast
     least_of_speck = float(pixels.min()) + _HOT_CONTRAST * contrast
     value_of = np.zeros(len(areas), np.float32)
@@ -190,7 +190,7 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         return 2 * n_brighter < pixels[box].size or areas[index] >= 0.5 * pixels[box].size
 
     candidates = ((index, box) for index, box in boxes_of(labels) if is_possible[index] and is_bright(index, box))
-    # A picture of few levels is flat in a thousand places, none of which is brighter than its surroundings.
+    # A picture of few levels has thousands of flat areas, none of them brighter than its surroundings.
     for index, box in islice(candidates, 2000):
         mask = labels[box] == index
         width = 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max()
@@ -198,7 +198,7 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         is_speck = is_other and max(mask.shape) <= _SPECK_PX and value_of[index] > least_of_speck and mask.all()
         if is_other and not is_speck:
             continue
-        # An overexposed plate of chromosomes is flat and long too, but neither a rectangle nor cut at one pixel.
+        # An overexposed metaphase plate is flat and long, too, but no rectangle, and its edge is not sharp.
         is_bar = mask.mean() > 0.95 and not is_speck
         value, near, far = beside(pixels, labels, index, box, 2 if is_bar else 1)
         least = _HOT_CONTRAST * contrast if is_speck else 0
@@ -210,7 +210,7 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
 
 
 def _hot(pixels: np.ndarray) -> np.ndarray | None:
-    """Find what is bright and one or two pixels wide: hot pixels, cosmic rays, camera lines."""
+    """Return the mask of bright spots one or two pixels wide (hot pixels, cosmic rays, camera lines); None without."""
     ground = opened(pixels, 3)
     low, high = percentiles_of(ground[::2, ::2], [50, 99.5])
     above = pixels - ground
@@ -224,7 +224,7 @@ def _hot(pixels: np.ndarray) -> np.ndarray | None:
 
 
 def _dirt(pixels: np.ndarray) -> np.ndarray | None:
-    """Find fibres, and objects far brighter and larger than the nuclei, of which there must be some."""
+    """Return the mask of fibres and of objects far brighter and larger than nuclei; None without, or of few nuclei."""
     smooth = ndimage.gaussian_filter(pixels, SMOOTHING_PX)
     level = median_of(smooth[::2, ::2])
     typical = _typical_nucleus(smooth, level, 2 if pixels.size > _LEAST_COARSE_PX else 1)
@@ -246,7 +246,7 @@ def _dirt(pixels: np.ndarray) -> np.ndarray | None:
 
 
 def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Find what is long and thin, a third as bright as the nuclei `labels` (H, W) or more, whatever it crosses."""
+    """Return the mask of long thin objects, a third as bright as the nuclei `labels` (H, W) or more."""
     areas, some, is_nucleus = areas_of(labels)[1:], thinned(pixels), thinned(labels) > 0
     if np.count_nonzero(areas) < _LEAST_NUCLEI or is_nucleus.all() or not is_nucleus.any():
         return np.zeros(labels.shape, bool)
@@ -264,25 +264,25 @@ def _faint_fibres(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
         n_reached[n_reached <= k] = 0
         thin, _ = ndimage.label(n_reached, EIGHT)
         n_px = areas_of(thin)
-        # Nothing has fewer pixels than its box is long: most are grain, whose boxes would fill the memory.
+        # No object has fewer pixels than the longer side of its box. Most are grain, whose boxes would fill the memory.
         renumbered(thin, np.where(n_px < length * diameter / np.sqrt(2), 0, np.arange(len(n_px))))
         lengths = _lengths(thin)
         is_fibre = (lengths > length * diameter) & (n_px[1 : 1 + len(lengths)] < _FAINT_WIDTH * diameter * lengths)
         if is_fibre.any():
             fibres = fibres | renumbered(thin, np.concatenate([[False], is_fibre]), np.empty(thin.shape, bool))
-        # Of a large field the next ones would be made beside these.
+        # In a large field, these labels and the next ones would be in memory at the same time.
         del thin
     return np.broadcast_to(fibres, labels.shape)
 
 
 def _lengths(labels: np.ndarray) -> np.ndarray:
-    """Return the diagonals of the bounding boxes of labels 1 to K (H, W), (K,); 0 of one that is not there."""
+    """Return the diagonals (K,) of the bounding boxes of labels 1 to K in (H, W); 0 for a label that does not occur."""
     boxes = ndimage.find_objects(labels)
     return np.array([0.0 if box is None else np.hypot(*(side.stop - side.start for side in box)) for box in boxes])
 
 
 def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float, float, float] | None:
-    """Return brightness above the level, light and diameter of a typical nucleus; None where there are few."""
+    """Return brightness above `level`, integrated intensity and diameter of a typical nucleus, None of few."""
     smooth = smooth[::step, ::step]
     free = np.ones(smooth.shape, bool)
     found = None
@@ -296,7 +296,7 @@ def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float
         objects, _ = ndimage.label((smooth > threshold) & free)
         areas = areas_of(objects)[1:]
         if found is not None:
-            # What touches an object that was set aside is its glow.
+            # An object that touches one set aside before is the glow of that.
             areas[np.setdiff1d(objects[ndimage.binary_dilation(~free)], [0]) - 1] = 0
         large = 1 + np.flatnonzero(areas >= _LEAST_AREA_PX / step**2)
         if not large.size:
@@ -306,7 +306,7 @@ def _typical_nucleus(smooth: np.ndarray, level: float, step: int) -> tuple[float
         brightness = lights / areas
         each = brightness, lights * step**2, np.sqrt(4 * areas / np.pi) * step
         this = tuple(float(np.median(values)) for values in each)
-        # Below the first objects are many more, far darker: those are the nuclei, and the first were dirt.
+        # If the next objects are far darker and many more, they are the nuclei, and the first ones were dirt.
         if found is not None:
             ratio, times = found[0][0] / this[0], large.size / found[1]
             low, high = np.quantile(areas, [0.25, 0.75])

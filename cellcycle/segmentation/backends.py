@@ -1,4 +1,4 @@
-"""Optional segmentation by trained networks, behind the same function; each needs its own packages."""
+"""Optional segmentation by Cellpose or StarDist; each needs its own packages."""
 
 from functools import cache
 
@@ -12,7 +12,7 @@ _STARDIST_DIAMETER_PX = 30
 
 
 def cellpose(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
-    """Segment with Cellpose (Stringer et al. 2021; Pachitariu et al. 2025), version 4 or later.
+    """Return labels (H, W) int32 by Cellpose (Stringer et al. 2021; Pachitariu et al. 2025), version 4 or later.
 
     Raises `SettingError` where it is not installed, or its weights cannot be fetched.
     """
@@ -21,10 +21,10 @@ def cellpose(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
 
 
 def stardist(pixels: np.ndarray, diameter_px: float | None) -> np.ndarray:
-    """Segment with StarDist's model for fluorescent nuclei (Schmidt et al. 2018).
+    """Return labels (H, W) int32 by StarDist's model for fluorescent nuclei (Schmidt et al. 2018).
 
-    The picture is scaled by the typical diameter of a nucleus to the model's 30 px. Raises `SettingError` where
-    StarDist or TensorFlow is not installed, or its weights cannot be fetched.
+    Where `diameter_px` is given, the picture is scaled from that typical diameter of a nucleus to the model's 30 px.
+    Raises `SettingError` where StarDist or TensorFlow is not installed, or its weights cannot be fetched.
     """
     model = _stardist_model()
     from csbdeep.utils import normalize
@@ -52,10 +52,10 @@ def _stardist_model():
 
 
 def _fetched(name: str, load):
-    """Load a model, whose weights come over the network at first use."""
+    """Load a model; its weights are downloaded at first use."""
     try:
         return load()
     except Exception as error:
-        # Each package, and each of its downloaders, fails with classes of its own.
+        # Each package, and each downloader, raises exceptions of its own.
         finding = f"its weights cannot be read ({reason_of(error)})"
         raise SettingError(name, finding, "connect to the network once") from error

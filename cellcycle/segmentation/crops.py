@@ -21,27 +21,27 @@ from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, block
 from cellcycle.segmentation.survey import otsu
 
 _SMOOTHING_SHARE = 0.02
-# A nucleus is outlined in a square that reaches so many of its lengths from its middle: usual crops reach less.
+# A nucleus is outlined in a square that extends this many nuclear lengths from its middle; usual crops extend less.
 _REACH = 1.3
-# A nucleus this near the centre (share of the crop's shorter side) is the one the crop was made for.
+# The nucleus for which the crop was made lies at most this far from its centre, as a fraction of the shorter side.
 _CENTRAL_SHARE = 0.2
-# Sister chromatid sets are alike in area and lie within one piece's length of each other.
+# Of two sister chromatid sets, the smaller has at least this fraction of the area of the larger.
 _LEAST_SISTER_SHARE = 0.4
 _MOST_ROUNDS = 3
 _LEAST_AREA_PX = 15
 _LARGEST_MEASURED_PX = 160
 _LARGEST_CROP_PX = 512
 _LEAST_DIAMETER_SHARE = 0.18
-# In pictures larger than a plain crop with two whole nuclei of like size, that of a crop takes at least this share of
-# the side.
+# If a picture above 128 px shows two whole nuclei of like size, it can be a crop only if the larger has at least this
+# diameter, as a fraction of the side.
 _CROP_DIAMETER_SHARE = 0.35
 _MOST_OBJECTS = 8
 _MOST_NEIGHBOURS = 3
-# Two nuclei that touch are round (eccentricities), alike in area, and have a waist this much narrower than the larger.
-# Halves of a division are longer, or apart: of 466 mitoses of Jurkat 3 pass for two nuclei, of 2,400 other cells none.
+# Two touching nuclei: greatest eccentricity, least ratio of areas, least relative depth of the waist, smoothing. Halves
+# of a division are longer, or apart: of 466 mitoses of Jurkat, 3 are taken for two nuclei, of 2,400 other cells none.
 _ROUND, _LEAST_PAIR_SHARE, _WAIST, _WAIST_SMOOTHING_PX = 0.65, 0.5, 0.15, 1.0
 _BORDER_PX = 2
-# As for fields: noise parted by Otsu's threshold differs by 2.7 standard deviations of its lower part.
+# Least contrast of objects in standard deviations of the darker pixels; noise split by Otsu's threshold has 2.7.
 _LEAST_CONTRAST = 3.8
 # The mean of the lower half of a normal distribution lies this many standard deviations below its median.
 _LOWER_HALF = np.sqrt(2 / np.pi)
@@ -50,18 +50,18 @@ _LOWER_HALF = np.sqrt(2 / np.pi)
 def central_nucleus(pixels: np.ndarray) -> np.ndarray:
     """Return the pixels of the nucleus of a crop (H, W), bool, perhaps in several pieces; all False where none is.
 
-    The object nearest the centre after smoothing and Otsu's threshold. Where it is far from the centre because a
-    brighter neighbour raised the threshold, the neighbour is set aside and the rest is looked at again. Pieces of like
-    size are joined where that brings the centre of mass nearer the centre of the crop: halves of an anaphase.
+    It is the object nearest the centre after smoothing and Otsu's threshold. If that is far from the centre, because a
+    brighter neighbour raised the threshold, the neighbour is set aside and the rest is thresholded again. Pieces of
+    like size, as the halves of an anaphase, are joined if that moves the centre of mass nearer the centre of the crop.
     """
     return _nucleus_and_neighbours(as_picture(pixels)) == 1
 
 
 def _nucleus_and_neighbours(pixels: np.ndarray) -> np.ndarray:
-    """Label the central nucleus 1 and everything else that is bright 2, whatever the margin of the crop is."""
+    """Label the central nucleus 1 and all else that is bright 2; the margin of the crop has no influence."""
     pixels = np.asarray(pixels, dtype=np.float32)
     labels = _parted_at_once(pixels)
-    # In a wide crop the background would decide where the threshold lies, and its side how much is smoothed.
+    # In a wide crop, the large background would shift the threshold, and the long side would increase the smoothing.
     for box in ndimage.find_objects((labels == 1).astype(np.uint8)):
         half = _REACH * max(side.stop - side.start for side in box)
         middle = [(side.start + side.stop) / 2 for side in box]
@@ -86,13 +86,13 @@ def _parted_at_once(pixels: np.ndarray) -> np.ndarray:
             nucleus = candidate
         if _off_centre(nucleus) <= _CENTRAL_SHARE * min(pixels.shape):
             break
-        # The glow around a bright neighbour goes with it.
+        # The glow around a bright neighbour is set aside with it.
         free &= ~ndimage.binary_dilation(objects > 0, iterations=max(2, min(pixels.shape) // 20))
     return np.where(nucleus, 1, 2 * bright).astype(np.int32)
 
 
 def _objects(smooth: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Label what is brighter than Otsu's threshold of the free pixels; all 0 where that is noise."""
+    """Label the objects above Otsu's threshold of the free pixels; all 0 if these are noise."""
     sample = smooth[free]
     if sample.size < _LEAST_AREA_PX:
         return np.zeros(smooth.shape, dtype=np.int32)
@@ -134,14 +134,13 @@ def _off_centre(mask: np.ndarray) -> float:
 
 
 def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
-    """Say whether an image is a crop of one nucleus rather than a field.
+    """Return whether an image is a crop of one nucleus rather than a field.
 
-    It is a crop if all of this holds: no side is longer than 512 px nor twice the other; the central nucleus
-    lies within a fifth of the shorter side of the centre, and is of one piece or two; its diameter is at least
-    18 % of that side; there are at most eight other objects, and at most three of a third of its area or more
-    that lie wholly inside the image; and, above 128 px, no three whole nuclei of like size, nor two that are
-    small in the frame.
-    Where there is no nucleus it is none.
+    It is a crop if all of these hold: no side is longer than 512 px nor twice the other; the central nucleus lies
+    within a fifth of the shorter side of the centre, in one piece or two; its diameter is at least 18 % of that side;
+    there are at most eight other objects, and at most three of a third of its area or more that lie wholly inside the
+    image; and an image above 128 px shows neither three whole nuclei of like size, nor two that are small in the frame,
+    nor two neighbours that touch its largest nucleus. An image without a nucleus is no crop.
     """
     pixels = as_picture(pixels)
     short, long = sorted(pixels.shape)
@@ -152,7 +151,7 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
     nucleus = labels == 1
     if not nucleus.any() or _off_centre(nucleus) > _CENTRAL_SHARE * min(labels.shape):
         return False
-    # More pieces than the halves of an anaphase are nuclei about the centre.
+    # An anaphase has two pieces; more are several nuclei around the centre.
     if ndimage.label(nucleus)[1] > 2:
         return False
     diameter = np.sqrt(4 * nucleus.sum() / np.pi)
@@ -164,15 +163,16 @@ def looks_like_nucleus_crop(pixels: np.ndarray) -> bool:
 
 
 def others_in(labels: np.ndarray) -> tuple[int, int]:
-    """Return how many other objects a crop shows, and how many of them lie whole in it and are as large as a third of
-    its nucleus; labels as of `find_in_crop`.
+    """Return the number of other objects in a crop, and of those that are whole and above a third of its nucleus.
+
+    `labels` are those of `find_in_crop`.
     """
     others, n_others = ndimage.label(labels == 2)
     return n_others, int((areas_of(clear_border(others))[1:] > (labels == 1).sum() / 3).sum())
 
 
 def _shows_several(pixels: np.ndarray) -> bool:
-    """Say whether a picture shows several whole nuclei of like size, apart or touching each other."""
+    """Return whether a picture shows several whole nuclei of like size, apart or touching each other."""
     labels = segment(pixels)
     inside = np.setdiff1d(labels, np.append(border_of(labels), 0))
     if len(inside) < 2:
@@ -180,23 +180,23 @@ def _shows_several(pixels: np.ndarray) -> bool:
     areas = areas_of(labels)[inside]
     largest, n_alike = inside[areas.argmax()], np.count_nonzero(areas > areas.max() / 3)
     diameter = np.sqrt(4 * areas.max() / np.pi)
-    # Of a colony, a few nuclei at its rim are parted from the rest.
+    # In a colony, only a few nuclei at its rim are separate from the rest.
     beside = np.setdiff1d(labels[ndimage.binary_dilation(labels == largest, iterations=3)], [0, largest])
     is_small = n_alike == 2 and diameter < _CROP_DIAMETER_SHARE * min(labels.shape)
     return n_alike > 2 or is_small or np.isin(beside, inside).sum() > 1
 
 
 def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
-    """Measure the central nucleus of crops (N, 1 or 3, H, W) float in [0, 1], of colours the one with most contrast.
+    """Measure the central nucleus of each crop (N, C, H, W) float in [0, 1], in the channel of greatest contrast.
 
-    Those with a side above 160 px are measured on the means of square blocks (300 px: 2 x 2), in units of the original
-    pixels. Returned is a `pandas.DataFrame`, N rows in the order of the images, with the columns of `measure` and
-    `crop_columns`; NaN (and flags "no_nucleus") where a crop has no nucleus. Two round nuclei that touch are a clump;
-    what else compares with other nuclei of a field (debris) is not raised.
+    Crops with a side above 160 px are measured on means of square blocks (300 px: 2 x 2); the results are in original
+    pixels. Returns a `pandas.DataFrame` of N rows in the order of the images, with the columns of `measure` and
+    `crop_columns`. A crop without a nucleus has NaN in the columns of `measure`, and the flag "no_nucleus". Two round
+    nuclei that touch are a "clump"; flags that compare nuclei of a field, as "debris", are not raised.
     """
     import pandas as pd
 
-    # Not asarray: a mask is looked at below.
+    # Not asarray: it would drop the mask of a masked array, which `as_picture` refuses.
     images = np.asanyarray(images)
     if images.ndim != 4:
         raise ImageError("images", f"their shape is {images.shape}", "give crops (N, C, H, W)")
@@ -208,17 +208,17 @@ def measure_crops(images: np.ndarray, pixel_size_um: float | None = None):
 
 
 def stained(images: np.ndarray) -> np.ndarray:
-    """Return of each crop (N, C, H, W) the channel with most contrast: (N, H, W)."""
+    """Return the channel of greatest contrast of each crop (N, C, H, W): (N, H, W)."""
     if images.shape[1] == 1:
         return images[:, 0]
     return images[np.arange(len(images)), np.ptp(images, axis=(2, 3)).argmax(axis=1)]
 
 
 def find_in_crop(pixels: np.ndarray, pixel_size_um: float | None = None) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Measure the central nucleus of one crop (H, W), and say where it and its neighbours lie.
+    """Return the measurements of the central nucleus of one crop (H, W), and labels of it and its neighbours.
 
-    The columns are those of `measure_crops`, empty where there is no nucleus; in the labels (H, W) int32 1 is the
-    nucleus, 2 whatever else is bright, 0 background.
+    The columns are those of `measure_crops`, of length 0 if there is no nucleus. In the labels (H, W) int32, 1 is the
+    nucleus, 2 all else that is bright, 0 background.
     """
     pixels = as_picture(pixels)
     block_px = -(-max(pixels.shape) // _LARGEST_MEASURED_PX)
@@ -239,7 +239,7 @@ def _measured(pixels: np.ndarray) -> tuple[dict, np.ndarray]:
 
 
 def _is_pair(mask: np.ndarray) -> bool:
-    """Say whether a mask (H, W) of one piece is parted into two round nuclei by its waist."""
+    """Return whether a mask (H, W) is one piece whose waist divides it into two round nuclei."""
     mask = np.pad(mask[ndimage.find_objects(mask.astype(np.uint8))[0]], 2)
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), _WAIST_SMOOTHING_PX)
     tops, n_tops = ndimage.label(h_maxima(depth, _WAIST * depth.max()), EIGHT)
@@ -262,15 +262,15 @@ def _as_columns(rows: list[dict], shape, block_px: int, pixel_size_um: float | N
 
 
 def crop_columns(planes: np.ndarray) -> dict[str, np.ndarray]:
-    """Measure whole crops against their border, with no outline.
+    """Measure whole crops relative to their border, without an outline.
 
-    Of planes (N, H, W) in [0, 1], each (N,) float64; the border, two pixels wide, shows background:
+    `planes` are (N, H, W) in [0, 1], columns (N,) float64. The border, two pixels wide, shows background:
 
-    - `crop_dna` : sum of the intensity above the lower quartile of the border. For a cell that is alone a better
-      measure of DNA content than any outline;
-    - `border_noise` : standard deviation of the darker half of the border: glow and neighbours are in the other;
-    - `border_level` : mean of the darker half;
-    - `background_noise` : standard deviation of every pixel that is darker than the border's median.
+    - `crop_dna` : sum of the intensity above the lower quartile of the border. For a single cell a better measure of
+      DNA content than any outline;
+    - `border_noise` : standard deviation of the noise by the darker half of the border, without glow and neighbours;
+    - `border_level` : mean of the darker half of the border;
+    - `background_noise` : the same by all pixels of the crop that are darker than the border's median.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Whole fields: from pixels to a label image, in tiles where the field is large."""
+"""Segmentation of whole fields: from pixels to a label image, in tiles if the field is large."""
 
 import contextlib
 import sys
@@ -22,30 +22,30 @@ from cellcycle.segmentation.survey import Survey, survey_field
 
 BACKENDS = ("trained", "classical", "cellpose", "stardist")
 TILE_PX, _LEAST_TILE_PX = 2048, 128
-# A field of 10,000 px holds some 20,000 nuclei; ten times as many are specks, and each is measured.
+# A field of 10,000 px a side has about 20,000 nuclei. Ten times as many are specks, and each would be measured.
 MOST_NUCLEI = 200_000
-# Context around a tile, in nuclear radii: more than the widest filter and a clump of several nuclei.
+# Overlap around a tile, in nuclear radii: wider than the widest filter and than a clump of several nuclei.
 _HALO_RADII = 12
-# A guess of the size of nuclei, half of it, half of that.
+# The network runs at most this many times: at the estimated diameter of nuclei, half of it, and a quarter.
 _LOOKS = 3
-# Contrast over the noise that is left in the mean of so many pixels: below 10 of what is found in empty fields with
-# uneven light and stripes, above 32 in 350 fields of BBBC038 (medians); so many objects of a field are looked at.
+# Least contrast of objects over the noise of the mean of their pixels, and number of objects that are compared. Medians
+# are below 10 in empty fields with uneven light and stripes, above 32 in 350 fields of BBBC038.
 _LEAST_OVER_NOISE, _N_COMPARED = 20.0, 100
-# Among objects that are noise a nucleus stands out so many times more than most.
+# Where most objects are noise, a nucleus has at least this many times their median contrast over noise.
 _UNUSUAL = 5
 _RING_PX = 3
-# Nuclei of fewer pixels than this are small. Of a ground that was cut off a larger share than this is as dark as its
-# darkest.
+# Nuclei with fewer pixels are small. Background is clipped if at least this fraction of it has the lowest value.
 _SMALL_PX, _MOST_DARKEST = 50, 0.2
-# Uneven light is at least as wide as this share of the field, and its edge as the second share of its own width; that
-# of a nucleus in focus is below the third. Diameters of one size differ by no more than the last, in logarithms.
+# Uneven light is wider than this fraction of the field, and its edge wider than the second fraction of its diameter;
+# the edge of a nucleus in focus is below the third fraction. The logarithms of like diameters differ by less than the
+# last.
 _LARGE_SHARE, _WIDE_SHARE, _SHARP_SHARE, _ALIKE = 0.25, 0.3, 0.15, 0.4
-# Of the way from the darkest to nuclei, the step from the rest of a field to nuclei is at least this share: 0.79 and
-# more in 350 fields of BBBC038, hardly any in an empty field with dust. Slopes of the light are told by so many pixels.
+# Least step from background to nuclei, as a fraction of that from the darkest pixels to nuclei: 0.79 and more in 350
+# fields of BBBC038, near 0 in an empty field with dust. Slopes of the light are fitted to about this many pixels.
 _LEAST_BRIGHTER, _MOST_FITTED = 0.4, 10_000
-# What nobody outlined is a nucleus if it is at least so large, compared with those that somebody did.
+# An object without an outline is a nucleus if its area is at least this fraction of the median of the outlined nuclei.
 _LEAST_NEIGHBOUR = 0.2
-# In an inverted picture the darkest pixels lie so many times farther from the usual one than the brightest.
+# In an inverted picture, the darkest pixels are more than this many times farther from the median than the brightest.
 _DARK_SIDE = 3
 
 
@@ -57,11 +57,11 @@ def segment(
     diameter_px: float | None = None,
     tile_px: int = TILE_PX,
 ) -> np.ndarray:
-    """Find the nuclei of a field of DNA stain.
+    """Return a label image of the nuclei of a field of DNA stain.
 
-    "trained" asks a small network (`cellcycle.segmentation.finder`) which pixels are nucleus, how deep inside, and
-    where two touch. "classical" subtracts the background (opening at three nuclear diameters), thresholds (Otsu over
-    the field and a local mean), parts touching nuclei by a watershed on distance and intensity, and outlines each
+    "trained" predicts by a small network (`cellcycle.segmentation.finder`) which pixels are nucleus, how deep inside,
+    and where two touch. "classical" subtracts the background (opening at three nuclear diameters), thresholds (Otsu
+    over the field and a local mean), parts touching nuclei by a watershed on distance and intensity, and outlines each
     nucleus at a share of its own brightness. Both estimate the size of nuclei first and need no pixel size.
 
     Parameters
@@ -69,26 +69,26 @@ def segment(
     pixels : ndarray (H, W) float in [0, 1]
         Bright nuclei on a dark background.
     pixel_size_um : float, optional
-        Edge of a pixel in the sample; keeps the estimated size of nuclei within that of real ones.
+        Side of a pixel in the sample; limits the estimated size of nuclei to that of real ones.
     segmentation : {"trained", "classical", "cellpose", "stardist"}, optional
         The last two need their packages and fetch their weights at first use.
     diameter_px : float, optional
-        Typical diameter of a nucleus; estimated where it is not given, between 6 and 180 px.
+        Typical diameter of a nucleus; by default it is estimated, between 6 and 180 px.
     tile_px : int, optional
-        Fields with a longer side are worked on in tiles of this size with overlap.
+        Fields with a longer side are segmented in overlapping tiles of this size.
 
     Returns
     -------
     ndarray (H, W) int32
-        0 is background, nuclei count from 1 from top to bottom. All 0 for an image without nuclei, such as a
-        constant one or noise.
+        0 is background; nuclei are numbered from 1 without gaps. All 0 for an image without nuclei, such as a constant
+        one or noise.
 
     Raises
     ------
     SettingError
-        An unknown way to segment, or its package or weights are missing; a size that cannot be.
+        An unknown segmentation, or its package or weights are missing; an impossible size.
     ImageError
-        More objects than a field of nuclei has; no picture of finite numbers.
+        More than 200,000 objects; pixels that are no picture of finite numbers.
     """
     pixels = as_picture(pixels)
     for name, size in {"pixel_size_um": pixel_size_um, "diameter_px": diameter_px}.items():
@@ -106,7 +106,7 @@ def find_in_field(
     diameter_px: float | None = None,
     tile_px: int = TILE_PX,
 ) -> np.ndarray:
-    """Find the nuclei of a field that was looked over, as `segment` does after it."""
+    """Return the label image of a field whose artefacts were painted over, as `segment` does after that."""
     check_choice("segmentation", segmentation, BACKENDS)
     if segmentation in ("trained", "classical"):
         survey = survey_field(pixels, pixel_size_um, diameter_px)
@@ -114,7 +114,7 @@ def find_in_field(
             return np.zeros(pixels.shape, dtype=np.int32)
         labels = _by_network(pixels, survey, tile_px) if segmentation == "trained" else None
         if labels is None or not labels.any():
-            # What stands out but is no nucleus to the network is outlined all the same, for the flags to judge.
+            # Objects in which the network sees no nucleus are outlined all the same; their flags tell what they are.
             labels = _by_watershed(pixels, survey, tile_px)
         give_back(pixels)
         labels = _without_ground(pixels, _without_glow(pixels, _without_noise(pixels, _numbered(labels))))
@@ -124,7 +124,7 @@ def find_in_field(
         return labels
     from cellcycle.segmentation import backends
 
-    # Both packages talk on standard output, where the rows of a prediction may go.
+    # Both packages print to standard output, to which the rows of a prediction may be written.
     with contextlib.redirect_stdout(sys.stderr):
         return getattr(backends, segmentation)(pixels, diameter_px)
 
@@ -137,7 +137,7 @@ def _by_watershed(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarra
 
 
 def _by_network(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
-    """Find nuclei by the network; again where they are of another size than the survey said."""
+    """Return labels by the network, which runs again if the nuclei are of another size than estimated."""
     labels, best = None, -1.0
     look = finder.look_at(pixels, 2 * survey.radius_px / finder.SURVEY_OVER, survey.threshold)
     for _ in range(_LOOKS):
@@ -152,7 +152,7 @@ def _by_network(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
 
 
 def _seen_at(pixels: np.ndarray, look: finder.Look, tile_px: int) -> tuple[np.ndarray, float]:
-    """Return what the network finds at a look, and how sure it is of it."""
+    """Return the labels that the network finds at a look, and its mean certainty, 0 where it finds none."""
     sure = []
 
     def nuclei_at(window, row, column):
@@ -166,7 +166,7 @@ def _seen_at(pixels: np.ndarray, look: finder.Look, tile_px: int) -> tuple[np.nd
 
 
 def _tiled(nuclei_at, shape, halo: int, step: int, tile_px: int) -> np.ndarray:
-    """Segment tile by tile; a nucleus belongs to the tile that holds the middle of its bounding box."""
+    """Segment tile by tile; a nucleus belongs to the tile that contains the centre of its bounding box."""
     height, width = shape
     if max(height, width) <= tile_px:
         return nuclei_at(np.s_[:, :], 0, 0)
@@ -185,7 +185,7 @@ def _tiled(nuclei_at, shape, halo: int, step: int, tile_px: int) -> np.ndarray:
 
 
 def _numbered(labels: np.ndarray) -> np.ndarray:
-    """Leave out uneven light, which reaches from border to border, and count from 1 without gaps."""
+    """Remove objects that reach from border to border (uneven light), and number the others from 1 without gaps."""
     is_nucleus = areas_of(labels) > 0
     for first, last in ((labels[0], labels[-1]), (labels[:, 0], labels[:, -1])):
         is_nucleus[np.intersect1d(first, last)] = False
@@ -193,43 +193,43 @@ def _numbered(labels: np.ndarray) -> np.ndarray:
 
 
 def _without_noise(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Where most of what was found differs from its surroundings no more than noise does, leave that out."""
+    """Remove objects that differ from their surroundings no more than noise does, if most objects do not."""
     objects = boxes_of(labels)
     some = objects[:: -(-len(objects) // _N_COMPARED)] if objects else []
     usual = np.median(_over_noise(pixels, labels, some)) if some else np.inf
     if usual >= _LEAST_OVER_NOISE:
         return labels
     over_noise = _over_noise(pixels, labels, objects)
-    # Noise may be as close as a crowd: without any background beside it an object tells nothing.
+    # Noise may be as dense as a crowd; the contrast of an object without background beside it is unknown.
     return _kept(labels, np.isfinite(over_noise) & (over_noise >= max(_LEAST_OVER_NOISE, _UNUSUAL * usual)))
 
 
 def _over_noise(pixels: np.ndarray, labels: np.ndarray, objects: list) -> np.ndarray:
-    """Return the contrast of each object over the noise that the mean of its pixels has left, (N,)."""
+    """Return the contrast of each object over the noise of the mean of its pixels, (N,); inf without background."""
     contrasts, areas, steps = [], [], []
     for label, box in objects:
         window = about(box, _RING_PX)
         local, own = pixels[window].astype(np.float64), labels[window] == label
         ring = ndimage.binary_dilation(own, iterations=_RING_PX) & (labels[window] == 0)
-        # Without any background beside it an object lies in a crowd, as noise hardly does.
+        # An object without background beside it lies in a crowd, where noise seldom lies.
         level = local[ring].mean() if ring.any() else -np.inf
         areas.append(own.sum())
         contrasts.append((local[own].mean() - level) * np.sqrt(areas[-1]))
         steps.append(_steps(local, own))
     noise = max(median_of(np.abs(np.concatenate(way))) for way in zip(*steps, strict=True)) * 1.4826 / np.sqrt(2)
     if np.median(areas) < _SMALL_PX:
-        # All of a nucleus of few pixels is rim, whose slope passes for noise.
+        # A nucleus of few pixels is all rim, whose slope would be taken for noise.
         noise = min(noise, _noise_beside(pixels, labels, objects))
     return np.array(contrasts) / max(noise, np.finfo(np.float32).eps)
 
 
 def _steps(local: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how pixels of a mask (h, w) differ from the next of it, along and across the lines of a camera."""
+    """Return the differences of neighbouring pixels of a mask (h, w), down columns and along rows."""
     return np.diff(local, axis=0)[mask[1:] & mask[:-1]], np.diff(local, axis=1)[mask[:, 1:] & mask[:, :-1]]
 
 
 def _noise_beside(pixels: np.ndarray, labels: np.ndarray, objects: list) -> float:
-    """Return the noise of the ground beside objects, infinite where none is there or where it was cut off."""
+    """Return the noise of the background beside objects; infinite where there is none, or where it was clipped."""
     levels, steps = [], []
     for _, box in objects:
         window = about(box, 4 * _RING_PX)
@@ -244,9 +244,9 @@ def _noise_beside(pixels: np.ndarray, labels: np.ndarray, objects: list) -> floa
 
 
 def _without_glow(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Leave out what is large in the field and has no rim: uneven light, however bright.
+    """Remove objects that are large in the field and have no sharp edge: they are uneven light, however bright.
 
-    Beside a nucleus of its size that has a sharp one it is a nucleus out of focus.
+    If another object of like size has a sharp edge, such an object is a nucleus out of focus, and stays.
     """
     sizes = np.sqrt(4 / np.pi * areas_of(labels)[1:])
     large = np.flatnonzero(sizes > _LARGE_SHARE * min(labels.shape))
@@ -258,7 +258,7 @@ def _without_glow(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _without_ground(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Leave all out where it is hardly brighter than the rest: ground, parted by the dark rings that dust casts."""
+    """Remove all objects if they are hardly brighter than the rest: background, divided by the dark rings of dust."""
     some, is_found = thinned(pixels), thinned(labels) > 0
     if is_found.all() or not is_found.any():
         return labels
@@ -270,7 +270,7 @@ def _without_ground(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _slope_of(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the slopes and curves of the place in values (H, W) that come nearest to those of a mask."""
+    """Return the quadratic surface (H, W) fitted by least squares to the values (H, W) of a mask."""
     within = np.flatnonzero(mask)
     at = np.unravel_index(within[:: -(-within.size // _MOST_FITTED)], mask.shape)
     sides = [np.linspace(-1, 1, size) for size in mask.shape]
@@ -279,16 +279,16 @@ def _slope_of(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def looks_inverted(pixels: np.ndarray) -> bool:
-    """Say of a picture (H, W) without a bright nucleus whether it has dark ones, as on paper."""
+    """Return whether a picture (H, W) without bright nuclei has dark ones on a bright background."""
     pixels = as_picture(pixels)
     low, middle, high = percentiles_of(pixels, (1, 50, 99))
     return bool(middle - low > _DARK_SIDE * (high - middle) and segment(pixels.max() - pixels).any())
 
 
 def with_neighbours(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None) -> np.ndarray:
-    """Return labels (H, W) int32 with further ones for what is bright in a field and touches none of them.
+    """Return labels (H, W) int32 with further numbers for bright objects of a field that touch no labelled nucleus.
 
-    Who outlines nuclei leaves out those that the border cuts, or what else is not wanted: they are no background.
+    People who outline nuclei may leave some out, such as those cut by the border. These are no background.
     """
     areas, survey = areas_of(labels)[1:], survey_field(pixels, pixel_size_um)
     if survey is None or not areas.any():
@@ -301,5 +301,5 @@ def with_neighbours(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float
 
 
 def _kept(labels: np.ndarray, is_kept: np.ndarray) -> np.ndarray:
-    """Keep some of the labels, numbered from 1 without gaps."""
+    """Keep the labels for which `is_kept` (K,) is true, numbered from 1 without gaps, in place."""
     return renumbered(labels, np.concatenate([[0], np.cumsum(is_kept) * is_kept]))

@@ -1,4 +1,4 @@
-"""What of a picture is filled in: zeros, another constant, or its mirror image, round a stitched or turned picture."""
+"""Filled-in areas of a picture: zeros, another constant, or its mirror image, around a stitched or rotated picture."""
 
 import numpy as np
 from scipy import ndimage
@@ -8,41 +8,41 @@ from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, about, areas_of
 from cellcycle.segmentation.stops import stopped
 from cellcycle.segmentation.survey import has_objects, threshold_of
 
-# A constant area of at least this share of the picture, with a sharp edge, is filled in.
+# A constant area with a sharp edge is filled in if it is at least this fraction of the picture.
 _LEAST_FILL_SHARE = 0.004
-# Of the spread of the darkest quarter beside an area, so far below it is no background that was cut off.
+# A value this far below the darkest pixels beside it (in spreads of their darkest quarter) is no clipped background.
 _BELOW = 1.0
-# Beside an area that is cut lies at least this share of the step to what is further away.
+# At a sharp edge, the neighbouring pixels already show at least this fraction of the step to pixels farther away.
 _LEAST_STEP = 0.7
-# The step is at least this share of the contrast of the picture.
+# The step at an edge is more than this fraction of the contrast of the picture.
 _LEAST_JUMP = 0.02
-# What surrounds an area is looked at from here to there beyond its edge.
+# Surroundings of an area: pixels from the first to the second distance beyond its edge.
 RING_PX = (3, 6)
-# More than this share of the rest within reach of the filling: then nuclei were cut out, and there is no background.
+# If more than this fraction of the rest lies near the filling, nuclei were cut out and there is no background.
 _MOST_RIM_SHARE = 0.6
-# A constant amid noise lies no farther from its level than this many deviations, and so few of those beside it are the
-# same; between the first and the last tenth of them lie so many others.
+# A constant area amid noise is at most this many deviations from the level of the noise; less than this fraction of
+# pixels beside it has its value; their middle eight tenths have at least this many values.
 _AMID, _SAME, _LEAST_VALUES = 4.0, 0.15, 6
-# Of them at least this share is darker, and a tenth of it brighter, for below what was cut off nothing lies; or less
-# than this share is as dark.
+# More than this fraction of them is darker and a tenth of it brighter, unlike clipped background; or less is as dark.
 _BESIDE = 0.005
-# In what is filled with more than one value, neighbours differ by less than this share of the noise.
+# In a filled area of several values, neighbours differ by at most this fraction of the noise.
 _EVEN = 0.25
-# The least filling of a picture of so many pixels is wider than this.
+# In pictures of at least this many pixels, the smallest filled area is wider than this.
 _LARGE_PX, _RUN_PX = 50_000, 8
-# A tile, bar or disc fills so much of its box.
+# A tile, bar or disc fills at least this fraction of its bounding box.
 _LEAST_OF_BOX = 0.75
-# A black bar, line or hole has so many pixels, all of them no larger share of a picture; so many are looked at.
+# Black bars, lines and holes: least pixels of one, greatest fraction of the picture, number that is examined, and least
+# fraction of the black pixels.
 _LEAST_BLACK_PX, _MOST_BLACK, _MOST_PARTS, _MOST_OF_BLACK = 24, 0.05, 200, 0.8
-# A padding that mirrors a picture is so wide, for 4 pixels are half a block of JPEG, which may mirror the other half;
-# and shows noise: at least this share of it is brighter, or darker, than both neighbours in its row.
+# Mirrored padding is at least this wide: the 4 pixels of half a JPEG block may mirror the others. It has noise: more
+# than this fraction of its pixels is brighter, or darker, than both neighbours in the row.
 _LEAST_MIRROR_PX, _LEAST_UNLIKE = 5, 0.1
-# Where there is noise, no larger share of a picture is flat, but for what is filled in.
+# In a picture with noise, less than this fraction is flat, apart from filled areas.
 _FLAT_BY_CHANCE = 1e-4
 
 
 def beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int = 2):
-    """Return the value of a constant area, the pixels just beyond its edge, and those further out."""
+    """Return the value of a constant area, the pixels `near_px` beyond its edge, and those farther out."""
     window = about(box, RING_PX[1] + 1)
     area = labels[window] == index
     away = ndimage.distance_transform_cdt(~area, "chessboard")
@@ -52,7 +52,7 @@ def beside(pixels: np.ndarray, labels: np.ndarray, index: int, box, near_px: int
 
 
 def is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) -> bool:
-    """Say whether an edge is cut, not blurred by a lens, and goes down or up to another level."""
+    """Return whether an edge is a sharp step, down or up, that no lens has blurred."""
     if not far.size or not near.size:
         return False
     level, deviation = middle_and_deviation(far)
@@ -63,25 +63,25 @@ def is_sharp(value: float, near: np.ndarray, far: np.ndarray, contrast: float) -
 
 
 def _is_below(value: float, near: np.ndarray, far: np.ndarray, least: float) -> bool:
-    """Say whether a value lies as far below the darkest beside it as no noise does, whatever nuclei lie there.
+    """Return whether a value is farther below the darkest pixels beside it than noise can be, also beside nuclei.
 
-    By `least` it does in any case: the levels of a smoothed picture are farther apart than its noise.
+    It must be more than `least` below: the levels of a smoothed picture are farther apart than its noise.
     """
     if not near.size or not far.size:
         return False
     darkest, dark = np.percentile(near, (1, 25))
-    # Where light fades out, what is further away is brighter by far.
+    # Where light fades gradually, pixels farther away are far brighter.
     is_cut = dark - value >= _LEAST_STEP * (np.percentile(far, 25) - value)
     return bool(is_cut and darkest - value > max(_BELOW * (dark - darkest), least))
 
 
 def _is_compact(size: int, box) -> bool:
-    """Say whether an area is a tile, bar or disc; the dark ground of a smoothed picture, of one level, is none."""
+    """Return whether an area is a tile, bar or disc, unlike the dark background of a smoothed picture."""
     return size >= _LEAST_OF_BOX * np.prod([side.stop - side.start for side in box])
 
 
 def _is_amid(value: float, near: np.ndarray, far: np.ndarray) -> bool:
-    """Say whether a value lies amid the noise beside it, of which hardly any is the same: no background is so even."""
+    """Return whether a value is amid the noise beside it, of which few pixels share it: no background is so even."""
     around = np.concatenate([near, far])
     if not around.size:
         return False
@@ -95,19 +95,19 @@ def _is_amid(value: float, near: np.ndarray, far: np.ndarray) -> bool:
 
 
 def filled(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
-    """Return where a picture (H, W) is filled in, of its flat areas `labels` (H, W); None where it is not."""
+    """Return the mask of filled-in areas of a picture (H, W), given its flat areas `labels` (H, W); None without."""
     found = _of_areas(pixels, labels)
     if found is None and (most := _EVEN * _noise_of(pixels)) and _has_runs(pixels, most):
         found = _of_areas(pixels, flat_areas(pixels, most))
     if (noisy := stopped(pixels)) is not None:
-        # With the pixels of a soft rim.
+        # The rim of such an area is soft.
         noisy = ndimage.binary_dilation(noisy, EIGHT, iterations=3)
         found = noisy if found is None else found | noisy
     return _with_black(pixels, _with_mirrored(pixels, found))
 
 
 def _with_mirrored(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
-    """Return a mask or None with the sides of a picture that show what lies beside them once more."""
+    """Return a mask (or None) extended by the sides of a picture that mirror the rows or columns next to them."""
     mirrored = np.zeros(pixels.shape, bool)
     for rows, found in ((pixels, mirrored), (pixels.T, mirrored.T)):
         for way in (1, -1):
@@ -118,12 +118,12 @@ def _with_mirrored(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | 
 
 
 def _mirrored_px(rows: np.ndarray) -> int:
-    """Return how many of the first rows are the next ones in a mirror, to the last bit: noise never is."""
+    """Return the number of first rows that mirror the next ones bit for bit, which noise never does; 0 without."""
     some = rows[:, :: max(1, rows.shape[1] // 64)]
-    # What is the same from end to end was made so.
+    # Rows that are equal from end to end were copied.
     for last in 1 + np.flatnonzero((some[1:-1] == some[0]).all(axis=1)):
         n = (last + 1) // 2
-        # Pair by pair, for where much is black, as in a thresholded picture, most rows seem the first once more.
+        # Pair by pair, because in a picture that is mostly black, as a thresholded one, most rows equal the first.
         pairs = zip(rows[:n], rows[last : last - n : -1], strict=True)
         if n >= _LEAST_MIRROR_PX and all(np.array_equal(one, two) for one, two in pairs):
             steps = np.diff(rows[:n].astype(np.float32), axis=1)
@@ -133,15 +133,15 @@ def _mirrored_px(rows: np.ndarray) -> int:
 
 
 def _noise_of(pixels: np.ndarray) -> float:
-    """Return the deviation of the noise of a picture (H, W), by what neighbours differ."""
+    """Return the standard deviation of the noise of a picture (H, W), from the differences of neighbours."""
     some = thinned(pixels)
     return median_of(np.abs(some[:, 1:] - some[:, :-1])) / (0.6745 * 2**0.5)
 
 
 def _has_runs(pixels: np.ndarray, most: float) -> bool:
-    """Say whether neighbours in a row, of every few rows, differ by `most` at most for as long as a filling is wide.
+    """Return whether, in every eighth row, neighbours differ by at most `most` over the width of a filling anywhere.
 
-    So hardly a picture needs the look at all areas, which takes many times as long; a small one may as well have it.
+    So few pictures need the search for all areas, which takes many times as long. Small pictures always have it.
     """
     if pixels.size < _LARGE_PX:
         return True
@@ -150,16 +150,16 @@ def _has_runs(pixels: np.ndarray, most: float) -> bool:
 
 
 def _with_black(pixels: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
-    """Return a mask or None with bars, lines and holes of the least value of a picture, if that lies below all else."""
+    """Return a mask (or None) extended by bars, lines and holes of the lowest value, if that is far below the rest."""
     black = pixels == pixels.min()
     if not _LEAST_BLACK_PX <= np.count_nonzero(black) <= _MOST_BLACK * pixels.size:
         return mask
-    # A row of dead pixels cuts no nucleus in two.
+    # The opening ignores single rows of dead pixels, which cut no nucleus in two.
     parts, _ = ndimage.label(ndimage.binary_opening(black, np.ones((2, 2))), EIGHT)
     sizes, boxes, least = areas_of(parts), ndimage.find_objects(parts), _LEAST_JUMP * contrast_of(pixels)
     large = [k for k in 1 + np.argsort(sizes[1:], kind="stable")[::-1][:_MOST_PARTS] if sizes[k] >= _LEAST_BLACK_PX]
     chosen = [k for k in large if _is_below(*beside(pixels, parts, k, boxes[k - 1]), least)]
-    # The darkest blocks of a JPEG are some of what is as dark.
+    # The darkest blocks of a JPEG contain only some of the pixels of the lowest value.
     if sizes[chosen].sum() < _MOST_OF_BLACK * np.count_nonzero(black):
         return mask
     black = ndimage.binary_dilation(np.isin(parts, chosen), EIGHT, iterations=2)
@@ -172,8 +172,8 @@ def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
     if not large.size:
         return None
     contrast = contrast_of(pixels)
-    # Blocks of a JPEG, and what was smoothed, are flat here and there. The padding of a crop at its own level does no
-    # harm: the two pixels beside it, which are taken for part of a filling, would.
+    # JPEG blocks and smoothed pictures are flat in places. The padding of a crop at background level does no harm, but
+    # painting over the two pixels beside it would.
     n_rest = pixels.size - sizes[large].sum()
     has_noise = n_rest > PLAIN_CROP_PX**2 and sizes[1:].sum() - sizes[large].sum() < _FLAT_BY_CHANCE * pixels.size
     mask = np.zeros(pixels.shape, bool)
@@ -189,7 +189,7 @@ def _of_areas(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
             mask |= labels == index
     if not mask.any():
         return None
-    # With the pixel or two that turning a picture makes between filling and picture.
+    # Rotating a picture leaves one or two mixed pixels between filling and picture.
     mask = ndimage.binary_dilation(mask, EIGHT, iterations=2)
     if not (rest := ~mask).any():
         return None

@@ -1,7 +1,7 @@
-"""Nuclei of a field by a small network that is shipped: which pixels are nucleus, how deep inside, where two touch.
+"""Segmentation of fields by a small shipped network: which pixels are nucleus, how deep inside, where two touch.
 
-The network sees nuclei at one size, to which the field is resampled, in windows that overlap by more than it sees
-about a pixel, so that no seam shows. How it was trained: `cellcycle.training.finder`.
+The field is resampled to nuclei of one size, and processed in windows that overlap by more than the receptive field, so
+that there are no seams. How it was trained: `cellcycle.training.finder`.
 """
 
 import json
@@ -31,29 +31,29 @@ from cellcycle.segmentation.regions import (
 )
 
 FOLDER = Path(__file__).parent / "weights"
-# Size of a typical nucleus as the network sees it, in pixels of the resampled field: about that of training. At 20 px
-# outlines are no better, more is found that is no nucleus, and a field of small nuclei takes nearly twice as long.
+# Diameter of a typical nucleus in pixels of the resampled field, about that of training. At 20 px outlines are no
+# better, there are more false nuclei, and a field of small nuclei takes nearly twice as long.
 DIAMETER_PX = 14.0
-# The field is never made larger than this, nor smaller: nuclei of 7 to 200 px are seen as those of training were.
+# Least and greatest scale of resampling: nuclei of 7 to 200 px then have about the size of those of training.
 SCALES = (0.1, 3.0)
-# Scales are fractions of this, so that tiles can begin at whole pixels of both grids.
+# Scales are multiples of one over this, so that tiles can begin at whole pixels of both grids.
 _FRACTIONS = 16
-# A second look where the first one finds nuclei of another size than it was made for.
+# The network runs again if the nuclei found differ in diameter by more than this factor from the diameter assumed.
 _WRONG_SIZE = 1.6
-# Mean probability of what it takes for nuclei, below which the network sees them at a wrong size.
+# Below this mean probability of the nuclear pixels, the network sees nuclei at a wrong size.
 _UNSURE = 0.85
-# Intensities at which the network sees 0 and 1, percentiles of the field.
+# Percentiles of the field that are scaled to 0 and 1.
 _LEVELS = (1.0, 99.8)
 _BRIGHT = 80
 _WINDOW_PX, _HALO_PX, _STEP_PX = 800, 64, 8
-# Pitch on which tiles must begin, so that each is resampled, and seen, as a part of the whole is.
+# Tiles must begin at multiples of this, so that each is resampled as part of the whole field would be.
 TILE_STEP_PX = _STEP_PX * _FRACTIONS
-# The network knows grounds with the noise of a camera, and takes the blocks of a JPEG for nuclei: where there is none,
-# it gets this much, of the contrast that it sees. F1 at IoU 0.5 of 46 fields of BBBC038 as JPEG of quality 75: 0.67
-# without, 0.93 with it, 0.92 before they were compressed. The roughness of the ground, so many pixels from nuclei, is
-# 0.85 and more in 350 fields, and less in nine of ten JPEGs.
+# The network learned from backgrounds with camera noise, and takes JPEG blocks for nuclei. Where the noise is missing,
+# noise of this deviation, relative to the contrast, is added. F1 at IoU 0.5 of 46 fields of BBBC038 as JPEG of quality
+# 75: 0.67 without, 0.93 with it, 0.92 before compression. The roughness of the background, this many pixels from
+# nuclei, is 0.85 and more in 350 fields, and less in nine of ten JPEGs.
 _GRAIN, _LEAST_ROUGH, _GLOW_PX = 0.03, 0.8, 10
-# The survey of a field says so many times the diameter that is found (median of 72 fields of BBBC038).
+# The diameter that the survey of a field estimates, over that which the network finds (median of 72 fields of BBBC038).
 SURVEY_OVER = 1.28
 _IS_NUCLEUS, _IS_SURE, _DIP, _TOUCHING_COST, _LEAST_DEPTH, _SMOOTHING_PX = 0.55, 0.7, 0.25, 0.5, 0.3, 0.7
 _SEED_STEP_PX = 2
@@ -62,9 +62,9 @@ _LEAST_AREA_SHARE, _LEAST_AREA_PX = 0.06, 8
 
 @dataclass(frozen=True)
 class Look:
-    """Numbers of a field that its tiles share: intensities seen as 0 and 1, diameter of a typical nucleus.
+    """Numbers of a field that its tiles share: intensities scaled to 0 and 1, and diameter of a typical nucleus.
 
-    `grain` is the deviation of the noise that is added, 0 where the ground has its own.
+    `grain` is the standard deviation of the noise that is added; 0 if the background has its own.
     """
 
     low: float
@@ -74,26 +74,26 @@ class Look:
 
     @property
     def scale(self) -> float:
-        """Pixels of the resampled field for one of the field."""
+        """Number of pixels of the resampled field per pixel of the field."""
         return float(np.round(np.clip(DIAMETER_PX / self.diameter_px, *SCALES) * _FRACTIONS) / _FRACTIONS)
 
 
 def look_at(pixels: np.ndarray, diameter_px: float, threshold: float) -> Look:
-    """Return how a field is looked at whose nuclei have about this diameter, and are brighter than a threshold."""
+    """Return the `Look` at a field whose nuclei have about this diameter and exceed the background by `threshold`."""
     sample = pixels[:: 1 + pixels.shape[0] // 2000, :: 1 + pixels.shape[1] // 2000]
     low, high = percentiles_of(sample, _LEVELS)
     bright = sample[sample > low + threshold]
     if bright.size:
-        # Where nuclei cover next to nothing, the percentile of the field is that of its background.
+        # Where nuclei cover a tiny part of the field, its percentile lies within the background.
         high = max(high, float(percentiles_of(bright, _BRIGHT)))
     ground = ~thinned_extreme(pixels > low + threshold, _GLOW_PX, np.maximum)
-    # Every fourth line tells enough.
+    # Every fourth row is enough for an estimate.
     grain = _GRAIN if roughness(thinned(pixels)[::4], ground[::4]) < _LEAST_ROUGH else 0.0
     return Look(float(low), float(max(high, low + 1e-6)), diameter_px, grain)
 
 
 def nuclei_of(window: np.ndarray, look: Look) -> tuple[np.ndarray, float]:
-    """Find the nuclei of a window: labels (h, w) int32, 0 is background; and how sure the network is of its nuclei."""
+    """Return labels (h, w) int32 of a window, and the mean probability of its nuclear pixels, NaN without any."""
     maps = _maps(_grained(resampled(window, look.scale, look.low, look.high), look))
     is_nucleus = maps[0] > _IS_NUCLEUS
     sure = float(maps[0][is_nucleus].mean()) if is_nucleus.any() else np.nan
@@ -101,7 +101,7 @@ def nuclei_of(window: np.ndarray, look: Look) -> tuple[np.ndarray, float]:
 
 
 def better_diameter(diameter_px: float, labels: np.ndarray, certainty: float) -> float | None:
-    """Return half of a diameter where the network is unsure, else that of what it found, if it is of another size."""
+    """Return the diameter for the next run: half if the network is unsure, else that found if other, else None."""
     if certainty < _UNSURE and diameter_px > DIAMETER_PX:
         # Many small nuclei close together look like few large ones.
         return diameter_px / 2
@@ -112,8 +112,8 @@ def better_diameter(diameter_px: float, labels: np.ndarray, certainty: float) ->
 def typical_diameter(labels: np.ndarray) -> float | None:
     """Return the diameter of a typical nucleus, None without any.
 
-    The geometric mean of the median nucleus' and of that in which the median pixel lies: where fragments
-    outnumber nuclei, the nuclei count; where one giant lies among many, the many.
+    Its area is the geometric mean of the median area and that of the nucleus which contains the median pixel. Neither
+    many fragments nor one giant nucleus shifts it far.
     """
     areas = areas_of(labels)[1:]
     areas = areas[areas > 0]
@@ -123,14 +123,14 @@ def typical_diameter(labels: np.ndarray) -> float | None:
 
 
 def resampled(pixels: np.ndarray, scale: float, low: float, high: float) -> np.ndarray:
-    """Return a field at another scale, with `low` brought to 0 and `high` to 1: float32."""
+    """Return a field resampled by `scale`, with `low` scaled to 0 and `high` to 1, float32."""
     shape = [max(_STEP_PX, round(side * scale)) for side in pixels.shape]
     image = resize(pixels.astype(np.float32), shape, order=1, anti_aliasing=scale < 1, preserve_range=True)
     return (image - np.float32(low)) / np.float32(high - low)
 
 
 def _grained(image: np.ndarray, look: Look) -> np.ndarray:
-    """Add the grain of a look to a resampled window; where windows overlap it is the same in each."""
+    """Add the noise of a look to a resampled window; in overlaps of windows it is the same in each."""
     if not look.grain:
         return image
     # Windows begin at multiples of this.
@@ -141,7 +141,7 @@ def _grained(image: np.ndarray, look: Look) -> np.ndarray:
 
 
 def _maps(image: np.ndarray) -> np.ndarray:
-    """Return what the network says of each pixel, (3, h, w) in [0, 1]: nucleus, depth inside, two touch."""
+    """Return what the network predicts for each pixel, (3, h, w) in [0, 1]: nucleus, depth inside, two touch."""
     height, width = image.shape
     padding = [(_STEP_PX, -side % _STEP_PX + _STEP_PX) for side in image.shape]
     image = np.pad(image, padding, mode="reflect")
@@ -150,7 +150,7 @@ def _maps(image: np.ndarray) -> np.ndarray:
     for k, ((top, bottom), (left, right)) in enumerate(places, start=1):
         row, column = max(top - _HALO_PX, 0), max(left - _HALO_PX, 0)
         window = image[row : bottom + _HALO_PX, column : right + _HALO_PX]
-        # What comes after needs the memory: it is as much as all the rest of a usual field takes.
+        # The last run gives its memory back for the steps that follow: as much as all the rest takes for a usual field.
         (said,) = _session().run(None, {"field": window[None, None]}, giving_back() if k == len(places) else None)
         inside = np.s_[:, top - row : bottom - row, left - column : right - column]
         maps[:, top:bottom, left:right] = said[0][inside]
@@ -158,14 +158,14 @@ def _maps(image: np.ndarray) -> np.ndarray:
 
 
 def _windows(side: int) -> list[tuple[int, int]]:
-    """Return where the fewest windows of like size along a side begin and end: the halo of each is seen twice."""
+    """Return begin and end of the fewest windows of like size along a side: the halo of each is computed twice."""
     n = -(-side // _WINDOW_PX)
     ends = [round(side / _STEP_PX * k / n) * _STEP_PX for k in range(n + 1)]
     return list(pairwise(ends))
 
 
 def _parted(maps: np.ndarray) -> np.ndarray:
-    """Part the nuclei by a watershed on their depth, from each top that rises enough above the way to the next."""
+    """Separate nuclei by a watershed on their depth, from each maximum that is high enough above the next saddle."""
     nucleus, depth, touching = maps
     mask = nucleus > _IS_NUCLEUS
     depth = ndimage.gaussian_filter(depth * (1 - _TOUCHING_COST * touching), _SMOOTHING_PX)
@@ -177,7 +177,7 @@ def _parted(maps: np.ndarray) -> np.ndarray:
 
 
 def _at_pixels(labels: np.ndarray, nucleus: np.ndarray, shape) -> np.ndarray:
-    """Bring labels to the pixels of the field; where these are finer, outlines follow the probability between."""
+    """Return labels at the pixels of the field; where these are finer, outlines follow the interpolated probability."""
     sides = zip(shape, labels.shape, strict=True)
     at = [np.minimum(((np.arange(n) + 0.5) / n * m).astype(int), m - 1) for n, m in sides]
     if shape[0] <= labels.shape[0]:
@@ -186,7 +186,7 @@ def _at_pixels(labels: np.ndarray, nucleus: np.ndarray, shape) -> np.ndarray:
 
 
 def _whole(labels: np.ndarray, diameter_px: float) -> np.ndarray:
-    """Keep the largest piece of each nucleus, without holes, and leave specks out."""
+    """Keep the largest piece of each nucleus with its holes filled, and remove specks."""
     whole, n_kept = np.zeros(labels.shape, np.int32), 0
     least = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi / 4 * diameter_px**2)
     for index, box in boxes_of(labels):
@@ -199,7 +199,7 @@ def _whole(labels: np.ndarray, diameter_px: float) -> np.ndarray:
 
 
 def read_card() -> dict:
-    """Return what the network learned from, how it does on fields not seen, its limits, and the hash of its file."""
+    """Return the card of the network: training data, scores on held-out fields, limits, and hash of its file."""
     return json.loads((FOLDER / "model.json").read_text(encoding="utf-8"))
 
 

@@ -1,22 +1,22 @@
 """Quality flags of nuclei, by fixed rules.
 
-- `edge`: the bounding box touches the border of the image, or the nucleus a filled part of it.
-- `saturated`: more than 1 % of the pixels are at the top of the camera's range, so DNA content is too low.
-- `hot_pixel`: pixels of it were hot, and are taken from those around.
-- `out_of_focus`: the rim is wider than 40 % of the diameter and twice as wide as a sharp one; or that of nine in ten
-  whole nuclei of a field is wider than 15 % and twice as wide as a sharp one, for then the field is.
-- `uneven_ground`: the ground of a nucleus of a field is a slope, which over a diameter rises by more than 15 % of its
-  brightness, so DNA content is a fifth too high or more.
-- `debris`: DNA below 35 % of the field's median nucleus, less than any whole genome copy there can have, or below 60 %
-  in chromatin half as dense again, as of a dying cell: even half of an anaphase has more; or it touches dirt, a fibre,
-  a scale bar, a line or letters.
-- `clump`: more than 1.6 times the field's median area with a concave outline (solidity below 0.9), or more
-  than 3 times its median DNA and 2 times its area; or, like a doublet in cytometry, about twice the area and DNA of
-  most nuclei and a long outline with a waist. Touching nuclei that were not parted.
+- `edge`: the bounding box touches the border of the image, or the nucleus touches a filled part of it.
+- `saturated`: more than 1 % of the pixels are clipped at the top of the range, so DNA content is too low.
+- `hot_pixel`: the nucleus has hot pixels, which are replaced by values of the pixels around.
+- `out_of_focus`: the rim is wider than 40 % of the diameter and than twice a sharp one; or the whole field is out of
+  focus: so is the rim, at 15 % of the diameter, in more than nine of ten whole nuclei.
+- `uneven_ground`: in a field, the background of the nucleus is a slope that rises over a diameter by more than 15 % of
+  the brightness of the nucleus, so DNA content is a fifth too high or more.
+- `debris`: DNA below 35 % of the field's median nucleus, less than any whole genome there has; or below 60 % with more
+  than 1.5 times the mean intensity, as in a dying cell: half of an anaphase has more. Or the nucleus touches dirt, a
+  fibre, a scale bar, a line or letters.
+- `clump`: more than 1.6 times the field's median area with a concave outline (solidity below 0.9), or more than 3 times
+  its median DNA and 2 times its area; or, like a doublet in cytometry, more than 1.55 times the usual area and DNA in a
+  long outline with a waist. A clump is touching nuclei that were not separated.
 
-What compares with the other whole nuclei needs at least 8 of them; of fewer, one with 3 times the median area and a
-concave outline is a clump, or one of a heap, whose concave outline others share. The nucleus of a crop is one where two
-round ones touch, or two round lobes.
+Flags that compare whole nuclei of a field need at least 8. Of fewer, a concave nucleus is a clump if it has more than 3
+times the median area, or if more than a quarter of its outline borders on others. The nucleus of a crop is a clump if
+it consists of two touching round nuclei or lobes.
 """
 
 import numpy as np
@@ -24,24 +24,24 @@ import numpy as np
 FLAGS = ("edge", "clump", "debris", "out_of_focus", "saturated", "hot_pixel", "uneven_ground")
 _LEAST_NUCLEI = 8
 _SHARP_EDGE_PX = 4.0
-# Rims over diameters of a field out of focus, and the share of its nuclei that have such: at most 0.88 of 325 fields of
-# BBBC038, RPE-1 and simulated ones, of blurred ones (sigma of 4 px) 0.9 and more.
+# Field out of focus: rim over diameter, and the fraction of nuclei that exceed it. This is at most 0.88 in 325 fields
+# of BBBC038, RPE-1 and simulated ones, 0.9 and more if blurred (sigma 4 px).
 _WIDE, _MOST_WIDE = 0.15, 0.9
-# Of 15,900 nuclei of BBBC038 and RPE-1 one in sixty lies on such a slope, most of them in clumps or at the border.
+# Of 15,900 nuclei of BBBC038 and RPE-1, one in sixty lies on a steeper slope, mostly in clumps or at the border.
 _STEEP = 0.15
-# In a heap the outline is less solid than the first, and more of it than the second is shared.
+# In a heap, solidity is below the first, and more than the second fraction of the outline borders on other nuclei.
 _HEAPED, _SHARED = 0.93, 0.25
-# An outline is waisted and long: solidity below the median of the field by the first, eccentricity above the second.
+# A long outline with a waist: solidity below the field's median by the first, eccentricity above the second.
 _WAIST, _LONG = 0.015, 0.75
 
 
-# On a blank picture nothing is brighter than anything.
+# In a blank picture, medians of brightness are 0.
 @np.errstate(divide="ignore", invalid="ignore")
 def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field: bool = True) -> list[str]:
-    """Return the flags of every row, joined by ";", from measurements (N,) with those that only flags need.
+    """Return the flags of each row, joined by ";", from the measurements (N,), including those that only flags need.
 
-    `shape` is that of the image (H, W); `is_field`: the rows are the nuclei of one field, to be compared with each
-    other. Those of crops say by `is_pair` whether two round ones touch.
+    `shape` is that of the image (H, W). With `is_field`, the rows are the nuclei of one field, which are compared with
+    each other. For crops, the column `is_pair` says whether two round ones touch.
     """
     is_edge = (
         (columns["bbox_top_px"] == 0)
@@ -76,7 +76,7 @@ def flag_nuclei(columns: dict[str, np.ndarray], shape: tuple[int, int], is_field
 
 
 def _mode(values: np.ndarray) -> float:
-    """Return the value round which most of the lower half lie (G1 of a growing population): where they are densest."""
+    """Return the value at which the lower half of values (N,) is densest: G1 of a growing population."""
     values = np.sort(values[(values > 0) & (values <= np.median(values))])
     while len(values) > 3:
         half = (len(values) + 1) // 2
@@ -86,7 +86,7 @@ def _mode(values: np.ndarray) -> float:
 
 
 def with_flags(flags, ids, raised: dict[str, set[int]]) -> np.ndarray:
-    """Return flags, (N,) str, with more of them raised for the nuclei of some ids."""
+    """Return flags (N,) str, with those of `raised` (ids per flag) added."""
     made = []
     for text, nucleus_id in zip(flags, ids, strict=True):
         own = set(text.split(";")) | {flag for flag, of in raised.items() if int(nucleus_id) in of}

@@ -1,4 +1,4 @@
-"""How well nuclei were found: nuclei of two label images, matched by intersection over union."""
+"""Evaluation of segmentation: the nuclei of two label images, matched by intersection over union."""
 
 import numpy as np
 
@@ -6,10 +6,10 @@ IOUS = (0.5, 0.7, 0.8)
 
 
 def matches(truth: np.ndarray, found: np.ndarray, least_iou: float = 0.5) -> tuple[int, int, int]:
-    """Count right, surplus and missed nuclei of two label images (H, W), where 0 is background.
+    """Return the numbers of correct, surplus and missed nuclei of two label images (H, W), where 0 is background.
 
-    A nucleus is right if its intersection over union with one of the truth exceeds `least_iou`, at least 0.5: such a
-    match is the only one of both.
+    A nucleus is correct if its intersection over union with a true one exceeds `least_iou`, at least 0.5, so that each
+    nucleus has at most one match.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """One row of measurements per nucleus.
 
-Rows are kept as plain columns, a dict of arrays: importing pandas takes longer than measuring a nucleus.
+They are a dict of arrays, one per column, because importing pandas takes longer than measuring a nucleus.
 """
 
 from collections.abc import Callable
@@ -22,35 +22,37 @@ NUCLEUS_COLUMNS = [
     "eccentricity", "solidity", "edge_width_px", "flags",
 ]  # fmt: skip
 RAW_COLUMNS = [*NUCLEUS_COLUMNS[:-1], "touching_share", "saturated_share", "ground_slope"]
-# Columns that networks may read, and whether each is an amount, of which they see the logarithm.
+# Columns that networks may read; true for amounts, of which networks get the logarithm.
 READABLE = dict.fromkeys(("area_px", "area_um2", "integrated_dna", "mean_dna", "edge_width_px"), True)
 READABLE |= dict.fromkeys(("texture", "skewness", "eccentricity", "solidity"), False)
 _REGISTERED: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {}
-# Out-of-focus light of a nucleus reaches about this far beyond its outline, in its diameters.
+# Out-of-focus light of a nucleus extends about this many diameters beyond its outline.
 _GLOW = 0.25
 _BACKGROUND = 0.5
 _LEAST_RING_PX = 20
-# Ground is a slope where a plane leaves no more than this of the variance round a nucleus, without the noise: that is
-# smoothed over this share of a diameter.
+# The background of a nucleus is a slope if a plane leaves less than this fraction of its variance, after smoothing over
+# the second fraction of a diameter against noise.
 _MOST_UNEVEN, _EVENED = 0.1, 0.1
 _LEAST_PLATEAU_PX = 10
-# Of the brightness of the brightest pixels, hot ones aside: where a plateau with noise begins, and what lies below it.
+# Percentile of the brightest pixels, without hot ones; fractions of it where a noisy plateau, and the band below,
+# begin.
 _TOP_PERCENTILE, _TOP, _NEXT = 99.9, 0.98, 0.94
 _LEAST_CUT_OFF = 3
-# The light of a nucleus is cut off where so many of its pixels lie so near its own 99th percentile: of whole ones a
-# tenth does at most. Nuclei are compared from so many on, pictures of so many steps of brightness.
+# A nucleus is clipped if more than this fraction of its pixels is above the second fraction of its 99th percentile; a
+# tenth is without clipping. Nuclei are compared if there are this many, with this many intensity values.
 _FLAT, _NEAR_OWN, _LEAST_COMPARED, _LEAST_STEPS = 0.2, 0.97, 8, 50
-# Slopes are blurred by a pixel, those of larger objects by more, or noise would pass for the edge of uneven light.
+# Gradients are smoothed by 1 px, for diameters above this by more, or noise would be taken for the edge of uneven
+# light.
 _WIDE_PX = 80
-# Of intensities in [0, 1]: less is rounding.
+# Lower standard deviations of intensities in [0, 1] are rounding.
 _LEAST_SPREAD = 1e-6
 
 
 def register_measurement(name: str, measure: Callable[[np.ndarray, np.ndarray], float], is_amount: bool = True) -> None:
-    """Have a number of your own measured on every nucleus, for networks to read by its name.
+    """Register a measurement of your own, which is measured on every nucleus and which networks can read by its name.
 
-    `measure` takes the pixels about a nucleus, above their background, and its outline, both (H, W). A large crop is
-    measured on block means. Register it wherever a model that reads it is trained or used.
+    `measure` gets the pixels around a nucleus, background subtracted, and the mask of the nucleus, both (H, W). A large
+    crop is measured on block means. Register it wherever a model that reads it is trained or used.
     """
     check_name("measurement", name, {*NUCLEUS_COLUMNS, *RAW_COLUMNS} - _REGISTERED.keys())
     if name not in _REGISTERED:
@@ -69,33 +71,31 @@ def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None 
     labels : ndarray (H, W) of int
         0 is background.
     pixel_size_um : float, optional
-        Edge of a pixel in the sample; without it `area_um2` is NaN.
+        Side of a pixel in the sample; without it `area_um2` is NaN.
 
     Returns
     -------
     pandas.DataFrame
-        A row per nucleus in the order of the labels:
+        One row per nucleus, in the order of the labels:
 
-        - `nucleus_id` : the label; `centroid_*_px`, `bbox_*_px` : its place (bottom and right excluded);
+        - `nucleus_id` : the label; `centroid_*_px`, `bbox_*_px` : its position (bottom and right are exclusive);
         - `area_px`, `area_um2` : area of the outline;
-        - `integrated_dna` : sum of intensity above `background` over the nucleus and its glow, the pixels
-          within a quarter of its diameter that are nearer to it than to another nucleus. Proportional to DNA
-          content, whatever the focus;
+        - `integrated_dna` : sum of intensity above `background` over the nucleus and its glow, the pixels within a
+          quarter of its diameter that are nearer to it than to another nucleus. Proportional to DNA content, also out
+          of focus;
         - `mean_dna` : mean intensity above `background` within the outline;
         - `background` : lower quartile of the intensity between a quarter and half a diameter away;
-        - `texture` : coefficient of variation inside, a tenth of the diameter away from the rim. 0 for even
+        - `texture` : coefficient of variation inside, more than a tenth of the diameter from the rim. 0 for even
           chromatin;
-        - `skewness` : of the intensity there. Near 0 for chromatin, above 3 where a few bright spots hold the light;
-        - `eccentricity`, `solidity` : of the outline's ellipse (0 is a circle), and area over that of the
-          convex hull;
-        - `edge_width_px` : contrast over the mean slope at the rim; grows as the nucleus leaves the focus;
-        - `flags` : any of edge, clump, debris, out_of_focus, saturated, joined by ";", see
-          `cellcycle.segmentation.flags`.
+        - `skewness` : of the intensity there. Near 0 for chromatin, above 3 if the light comes from a few bright spots;
+        - `eccentricity`, `solidity` : of the ellipse of the outline (0 is a circle); area over that of the convex hull;
+        - `edge_width_px` : contrast over the mean gradient at the rim; larger out of focus;
+        - `flags` : quality flags joined by ";", see `cellcycle.segmentation.flags`.
 
     Raises
     ------
     ImageError, SettingError
-        Pixels that are no picture of finite numbers; labels of another shape, or no whole numbers; no size of a pixel.
+        Pixels that are no picture of finite numbers; labels of another shape, or not whole; an impossible pixel size.
     """
     import pandas as pd
 
@@ -107,7 +107,7 @@ def measure(pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None 
 def measured_columns(
     pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None = None
 ) -> dict[str, np.ndarray]:
-    """Return the columns of `measure`, each (N,)."""
+    """Return the columns of `measure` as arrays (N,)."""
     present = boxes_of(labels)
     plateau = plateau_of(pixels, labels)
     rows = [measure_nucleus(pixels, labels, label, box, plateau) for label, box in present]
@@ -119,7 +119,7 @@ def measured_columns(
 
 
 def in_original_px(columns: dict[str, np.ndarray], block_px: int, pixel_size_um: float | None) -> dict[str, np.ndarray]:
-    """Convert `RAW_COLUMNS` (N,), measured on means of square blocks, to original pixels, and their areas to um2."""
+    """Convert columns (N,) measured on means of square blocks to original pixels, and add areas in um2."""
     converted = dict(columns)
     if block_px > 1:
         for name in ("centroid_y_px", "centroid_x_px"):
@@ -133,9 +133,9 @@ def in_original_px(columns: dict[str, np.ndarray], block_px: int, pixel_size_um:
 
 
 def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None, plateau: float = np.inf) -> dict:
-    """Measure the nucleus `label`, as `measure` does; the other labels count as its neighbours. Returns `RAW_COLUMNS`.
+    """Return the `RAW_COLUMNS` of the nucleus `label`, as of `measure`; the other labels are its neighbours.
 
-    `box` is its bounding box (two slices), if known, `plateau` where the brightest pixels of the picture were cut off.
+    `box` is its bounding box (two slices), if known; `plateau` is the value at which the picture was clipped.
     """
     box = box or ndimage.find_objects((labels == label).astype(np.uint8))[0]
     top, left, bottom, right = box[0].start, box[1].start, box[0].stop, box[1].stop
@@ -152,10 +152,10 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
     away_from_others = ndimage.distance_transform_edt(~others) if others.any() else np.full(local.shape, np.inf)
     glow = (away <= _GLOW * diameter) & (away < away_from_others)
     ring = (away > _GLOW * diameter) & (away <= reach) & (away_from_others > _GLOW * diameter)
-    # In a crowd or a tight crop no ring is left; the darkest pixels around then stand for the background.
+    # In a crowd or a tight crop no ring is left; the darkest pixels around are then the background.
     background = float(percentiles_of(local[ring], 25) if ring.sum() >= _LEAST_RING_PX else percentiles_of(local, 5))
     mean_dna = float(local[nucleus].mean()) - background
-    # One pixel of a watershed may lie between.
+    # Up to one pixel of a watershed line may lie between touching nuclei.
     beside = others[(away > 1) & (away <= 2)]
     inside = ndimage.distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
     inner = pixels[box].astype(np.float64)[inside > 0.1 * diameter]
@@ -185,21 +185,21 @@ def measure_nucleus(pixels: np.ndarray, labels: np.ndarray, label: int, box=None
 
 
 def eccentricity_of(away: np.ndarray) -> float:
-    """Return that of the ellipse with the spread of pixels (N, 2) about their centre; 0 for a single one."""
+    """Return the eccentricity of the ellipse with the second moments of pixels (N, 2) about their centre; 0 for one."""
     (yy, yx), (_, xx) = away.T @ away
     unequal = np.hypot(yy - xx, 2 * yx)
     return float(np.sqrt(2 * unequal / (yy + xx + unequal))) if yy + xx > 0 else 0.0
 
 
 def _texture(inner: np.ndarray, background: float) -> float:
-    """Return the coefficient of variation above background; NaN for a nucleus too small or dim to have an inside."""
+    """Return the coefficient of variation above background; NaN without pixels, or if their mean is not above it."""
     if not inner.size or inner.mean() <= background:
         return np.nan
     return float(inner.std() / (inner.mean() - background))
 
 
 def _skewness(inner: np.ndarray) -> float:
-    """Return the third standardised moment; 0 where all is even, NaN without an inside."""
+    """Return the third standardised moment of pixels; 0 if all are equal, NaN without any."""
     if not inner.size:
         return np.nan
     away, spread = inner - inner.mean(), inner.std()
@@ -207,7 +207,7 @@ def _skewness(inner: np.ndarray) -> float:
 
 
 def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others, contrast: float, blur_px: float) -> float:
-    """Return contrast over the mean slope along the free part of the outline."""
+    """Return contrast over the mean gradient along the free part of the outline; NaN without either."""
     rim = ndimage.binary_dilation(nucleus) & ~ndimage.binary_erosion(nucleus, border_value=1) & (away_from_others > 3)
     if not rim.any() or contrast <= 0:
         return np.nan
@@ -216,7 +216,7 @@ def _edge_width_px(local: np.ndarray, nucleus: np.ndarray, away_from_others, con
 
 
 def _slope(local: np.ndarray, ring: np.ndarray, diameter: float) -> float:
-    """Return how much the ground of a ring (h, w) rises from pixel to pixel; 0 where it is no slope."""
+    """Return the rise of the background in a ring (h, w) per pixel; 0 if it is no slope."""
     at = np.argwhere(ring)
     if len(at) < _LEAST_RING_PX:
         return 0.0
@@ -227,23 +227,23 @@ def _slope(local: np.ndarray, ring: np.ndarray, diameter: float) -> float:
 
 
 def plateau_of(pixels: np.ndarray, labels: np.ndarray) -> float:
-    """Return the value at which the brightest pixels of the nuclei were cut off; inf where they were not.
+    """Return the value at which the brightest pixels of the nuclei were clipped; inf if they were not.
 
-    Cut off, in whatever unit the file has, many pixels share the highest value, and few have the next lower one.
+    In a clipped picture, in any unit, many pixels share the highest value, and few have the next lower one.
     """
     inside = np.concatenate([pixels[band][labels[band] > 0] for band in bands(labels)])
     if np.isfinite(plateau := _even_plateau(inside)) or np.isinf(plateau := _noisy_plateau(inside)):
         return plateau
     above = (labels[band][(labels[band] > 0) & (pixels[band] >= plateau)] for band in bands(labels))
-    # One nucleus may be as even as that.
+    # A single nucleus may be as even as a plateau.
     n_even = np.count_nonzero(np.bincount(np.concatenate([*above])) >= _LEAST_PLATEAU_PX)
     return plateau if n_even >= _LEAST_CUT_OFF else np.inf
 
 
 def _noisy_plateau(inside: np.ndarray) -> float:
-    """Return where pixels (N,) of nuclei pile up at the top, inf where they do not: smoothed after they were cut off.
+    """Return the lower bound of a noisy plateau of pixels (N,), as of a clipped and then smoothed picture; inf without.
 
-    As many as there are nuclei, ever fewer pixels are ever brighter.
+    Without clipping, the number of pixels decreases with their brightness.
     """
     if not inside.size:
         return np.inf
@@ -251,34 +251,34 @@ def _noisy_plateau(inside: np.ndarray) -> float:
     n_beyond = np.count_nonzero(inside > highest / _TOP)
     n_near = np.count_nonzero(inside >= _TOP * highest) - n_beyond
     below = inside[(inside >= _NEXT * highest) & (inside < _TOP * highest)]
-    # Of a picture of few steps of brightness none may lie between; far beyond lie the few nuclei in mitosis.
+    # In a picture of few levels there may be no value between; the few nuclei in mitosis are far brighter.
     is_piled = n_near >= 2 * max(below.size, n_beyond) and len(np.unique(below)) > 1
     return _TOP * highest if is_piled else np.inf
 
 
 def _even_plateau(inside: np.ndarray) -> float:
-    """Return the highest value that many pixels (N,) share, and few have the next lower one."""
+    """Return the highest value, if many pixels (N,) share it and few have the next lower one; else inf."""
     highest = inside.max(initial=0)
     values, counts = np.unique(inside[inside >= 0.98 * highest], return_counts=True)
     if not values.size or counts.max() < _LEAST_PLATEAU_PX:
         return np.inf
-    # A few pixels may be brighter: hot ones.
+    # A few hot pixels may be brighter.
     k = int(counts.argmax())
     below = inside[inside < values[k]].max(initial=-np.inf)
     if np.isinf(below):
-        # Drawn, not seen by a camera: a label image, or a mask.
+        # All pixels have one value: this is a label image or a mask, not a camera image.
         return np.inf
-    # Between the two highest values lies one step of a camera of 8 bits, or of 16.
+    # The two highest values differ by one step of an 8-bit or a 16-bit camera.
     is_near = (inside < values[k]) & (inside >= values[k] - max(values[k] - below, highest / 250))
     others = np.count_nonzero(is_near) + counts[k + 1 :].sum()
     return float(values[k]) if counts[k] > 2 * others else np.inf
 
 
 def _cut_off_shares(pixels: np.ndarray, labels: np.ndarray, present, brightness: np.ndarray) -> np.ndarray:
-    """Return the share of each nucleus (N,) that was cut off before uneven light was taken out; 0 where none was.
+    """Return the clipped fraction of each nucleus (N,), if clipping came before correction of uneven light; 0 without.
 
-    No value is then shared by all, but the brightest nuclei are flat at the top, each at its own height, while the
-    dimmest quarter is not.
+    Then no value is common to all, but the brightest nuclei are flat at the top, each at its own level, and the dimmest
+    quarter is not.
     """
     none = np.zeros(len(present))
     if len(present) < _LEAST_COMPARED:
@@ -297,7 +297,7 @@ def _cut_off_shares(pixels: np.ndarray, labels: np.ndarray, present, brightness:
 
 
 def _saturated_share(inside: np.ndarray, plateau: float) -> float:
-    """Return the share of pixels that were cut off, or are at the top of a camera: all bits, or 10, 12, 14 of 16."""
+    """Return the fraction of pixels at the plateau, or at the top of all bits of a file or of 10, 12 or 14 of 16."""
     if np.count_nonzero(inside >= plateau) > 0.01 * inside.size:
         return float(np.mean(inside >= plateau))
     brightest = inside.max()

@@ -1,4 +1,4 @@
-"""Numbers of the labelled regions of a picture, a band of rows at a time: no copy is as large as a large picture."""
+"""Functions of label images and pictures; most work on a band of rows at a time, so that no copy is large."""
 
 import ctypes
 import sys
@@ -10,30 +10,30 @@ from skimage.morphology import h_maxima
 
 from cellcycle.segmentation.ranks import percentiles_of
 
-# Where so many pixels along and across are of one value, an area is flat.
+# An area is flat where a square of this side has one value.
 FLAT_PX = 3
-# A picture of so many pixels a side is a crop of one nucleus, whatever lies beside it.
+# A crop of at most this many pixels a side is not tested for several nuclei.
 PLAIN_CROP_PX = 128
 _BAND_PX, _MOST_PX = 1_000_000, 4_000_000
-# Pixels that touch at a corner hang together.
+# Connectivity with corners: 8 neighbours.
 EIGHT = np.ones((3, 3))
 
 
 def bands(pixels: np.ndarray) -> Iterator[slice]:
-    """Go down a picture (H, W) by bands of rows of about a million pixels."""
+    """Return slices of the rows of a picture (H, W), from top to bottom, of about a million pixels each."""
     rows = max(1, _BAND_PX // max(pixels.shape[1], 1))
     return (slice(top, top + rows) for top in range(0, pixels.shape[0], rows))
 
 
 def give_back(pixels: np.ndarray) -> None:
-    """Give back to the system, of a large picture, what was freed between arrays that are held: a quarter of a GB."""
+    """Return freed memory to the system (glibc only), for pictures above 4 million pixels: up to a quarter of a GB."""
     if pixels.size > _MOST_PX and sys.platform == "linux":
-        # Other C libraries than GNU's have no such function.
+        # Only the C library of GNU has this function.
         getattr(ctypes.CDLL(None), "malloc_trim", lambda pad: None)(0)
 
 
 def areas_of(labels: np.ndarray) -> np.ndarray:
-    """Return the pixels of each label of (H, W) int, and of 0 as the first, (K + 1,) int.
+    """Return the number of pixels of each label from 0 to K of (H, W) int, (K + 1,) int.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def areas_of(labels: np.ndarray) -> np.ndarray:
 
 
 def sums_of(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the sum of values (H, W) over each label, and over 0 as the first, (K + 1,) float."""
+    """Return the sum of values (H, W) over each label from 0 to K, (K + 1,) float."""
     least, made = int(labels.max(initial=0)) + 1, 0.0
     for band in bands(labels):
         made = made + np.bincount(labels[band].ravel(), values[band].ravel(), least)
@@ -53,7 +53,7 @@ def sums_of(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def renumbered(labels: np.ndarray, new: np.ndarray, into: np.ndarray | None = None) -> np.ndarray:
-    """Give labels (H, W) int32 other numbers, `new` (K + 1,), in place or `into` another array; return them."""
+    """Replace each label k of (H, W) int32 by `new[k]`, `new` (K + 1,), in place or `into` another array; return it."""
     made = labels if into is None else into
     for band in bands(labels):
         made[band] = new[labels[band]]
@@ -61,29 +61,29 @@ def renumbered(labels: np.ndarray, new: np.ndarray, into: np.ndarray | None = No
 
 
 def boxes_of(labels: np.ndarray) -> list[tuple[int, tuple[slice, slice]]]:
-    """Return the labels of (H, W) int that occur, without 0, each with its bounding box."""
+    """Return the labels above 0 that occur in (H, W) int, each with its bounding box."""
     return [(label, box) for label, box in enumerate(ndimage.find_objects(labels), start=1) if box is not None]
 
 
 def about(box, px: int) -> tuple[slice, ...]:
-    """Return a box with so many pixels more on each side."""
+    """Return a box enlarged by `px` pixels on each side; it may end beyond the picture, as slices can."""
     return tuple(slice(max(side.start - px, 0), side.stop + px) for side in box)
 
 
 def block_means(pixels: np.ndarray, px: int) -> np.ndarray:
-    """Return the means of square blocks; rows and columns that fill no block are left out."""
+    """Return the means of square blocks of `px` pixels; rows and columns that fill no block are left out."""
     height, width = (size // px for size in pixels.shape)
     return pixels[: height * px, : width * px].reshape(height, px, width, px).mean(axis=(1, 3))
 
 
 def contrast_of(pixels: np.ndarray) -> float:
-    """Return how far the light of a picture spreads, but for its darkest hundredth and its brightest pixels."""
+    """Return the contrast of a picture: from its percentile 1 to its percentile 99.5."""
     low, high = percentiles_of(pixels[::4, ::4] if pixels.size > 1e5 else pixels, [1, 99.5])
     return float(high - low)
 
 
 def border_of(plane: np.ndarray) -> np.ndarray:
-    """Return the outermost pixels of a plane (H, W)."""
+    """Return the outermost pixels of a plane (H, W) as one array; corners occur twice."""
     return np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
 
 
@@ -94,18 +94,18 @@ def largest_piece(mask: np.ndarray) -> np.ndarray:
 
 
 def without_holes(mask: np.ndarray) -> np.ndarray:
-    """Return a mask (H, W) bool with its holes: SciPy's `binary_fill_holes` in a third of its time."""
+    """Return a mask (H, W) bool with its holes filled, as SciPy's `binary_fill_holes` in a third of its time."""
     outside, _ = ndimage.label(~np.pad(mask, 1))
     return outside[1:-1, 1:-1] != outside[0, 0]
 
 
 def of_median_pixel(values: np.ndarray, areas: np.ndarray) -> float:
-    """Return that of values (N,) in whose nucleus the median pixel lies: small ones, however many, decide little."""
+    """Return the median of values (N,) weighted by areas (N,), so that small nuclei, however many, count little."""
     return float(np.quantile(values, 0.5, weights=areas, method="inverted_cdf"))
 
 
 def thinned(pixels: np.ndarray) -> np.ndarray:
-    """Return a picture (H, W), or of a large one every n-th row, so that some million pixels are left."""
+    """Return a picture (H, W), or of a large one every n-th row, so that 4 to 8 million pixels are left."""
     return pixels[:: _thinning(pixels)]
 
 
@@ -114,16 +114,16 @@ def _thinning(pixels: np.ndarray) -> int:
 
 
 def extreme(values: np.ndarray, side: int, of: np.ufunc, mirrored: bool = False) -> np.ndarray:
-    """Return the least (`of` is `np.minimum`) or greatest value of a square about each of values (H, W).
+    """Return the minimum (`of` is `np.minimum`) or maximum of values (H, W) in a square around each pixel.
 
-    SciPy's `minimum_filter` and `maximum_filter` in a fifth of their time. A square of an even side reaches a pixel
-    farther up and left, `mirrored` down and right.
+    SciPy's `minimum_filter` and `maximum_filter` in a fifth of their time. A square of an even side extends one pixel
+    farther up and left, with `mirrored` down and right.
     """
     reach = (side // 2, (side - 1) // 2)
     for _ in range(2):
         values, reached = np.pad(values, [reach[::-1] if mirrored else reach, (0, 0)], mode="edge"), 1
         while reached < side:
-            # Two squares that overlap or touch make a larger one.
+            # The extreme of a large square is that of smaller ones that overlap or touch.
             step = min(reached, side - reached)
             values, reached = of(values[:-step], values[step:]), reached + step
         values = values.T
@@ -131,9 +131,9 @@ def extreme(values: np.ndarray, side: int, of: np.ufunc, mirrored: bool = False)
 
 
 def tops_of(height: np.ndarray, dip: float, where: np.ndarray) -> np.ndarray:
-    """Return `h_maxima` of a float height (H, W) as far as they lie in a mask `where`, (H, W) bool.
+    """Return the `h_maxima` of a float height (H, W) that lie in a mask `where`, (H, W) bool.
 
-    It sorts all pixels of what it is given; here that is what stands out with several peaks, one after another.
+    As `h_maxima` sorts all pixels, it is called only for connected areas of several peaks, one by one.
     """
     least = height.min(where=where, initial=np.inf)
     floor = height.dtype.type(least - 1.1 * dip)
@@ -143,16 +143,16 @@ def tops_of(height: np.ndarray, dip: float, where: np.ndarray) -> np.ndarray:
     tops, boxes = peaks & (n_peaks == 1)[areas], ndimage.find_objects(areas)
     for k in np.flatnonzero(n_peaks > 1):
         box = boxes[k - 1]
-        # Without what lies lower round it, an area that fills its box would be level ground.
+        # Without a lower rim, an area that fills its box would have no maximum.
         own = np.pad(np.where(areas[box] == k, height[box], floor), 1, constant_values=floor)
         tops[box] |= h_maxima(own, dip).astype(bool)[1:-1, 1:-1]
     return tops & where
 
 
 def thinned_extreme(labels: np.ndarray, px: int, of: np.ufunc) -> np.ndarray:
-    """Return what `thinned` leaves of an `extreme` of squares that reach so many pixels, over where labels (H, W) are.
+    """Return the `extreme` of the mask of labels (H, W), in squares that extend `px` pixels, at the rows of `thinned`.
 
-    `np.minimum` says whether all of a square is labelled, `np.maximum` whether some of it is.
+    With `np.minimum` it is true where all of a square is labelled, with `np.maximum` where some of it is.
     """
     step, rows = _thinning(labels), []
     for band in bands(labels):
@@ -163,7 +163,7 @@ def thinned_extreme(labels: np.ndarray, px: int, of: np.ufunc) -> np.ndarray:
 
 
 def flat_areas(pixels: np.ndarray, most: float = 0.0) -> np.ndarray:
-    """Label the areas in which pixels equal their neighbours, or differ by `most` at most, (H, W) int32."""
+    """Label the areas (H, W) int32 of squares of 3 px in which pixels differ by at most `most`."""
     core = np.empty(pixels.shape, bool)
     for band in bands(pixels):
         top = max(band.start - FLAT_PX // 2, 0)
@@ -173,5 +173,5 @@ def flat_areas(pixels: np.ndarray, most: float = 0.0) -> np.ndarray:
     if not core.any():
         return np.zeros(pixels.shape, np.int32)
     labels, _ = ndimage.label(core)
-    # Two constants meet where their cores are two pixels apart: each window is of one value.
+    # Two constant areas that touch have cores two pixels apart, so that each window contains one label.
     return ndimage.maximum_filter(labels, (FLAT_PX, FLAT_PX), output=labels)

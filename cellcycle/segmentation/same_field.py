@@ -1,7 +1,7 @@
-"""Which images show the same nuclei at the same places: channels, planes or copies of one field, counted anew.
+"""Detection of images that show the same nuclei at the same places: channels, planes or copies of one field.
 
-And which image is a montage of such. No name is looked at. Pictures are parted into cells; images of which far more
-cells hold nuclei of both than chance would have it are compared nucleus by nucleus. Thousands of images take seconds.
+It finds montages, too, and uses no names. Images are divided into squares; two images are compared nucleus by nucleus
+if far more squares than by chance contain nuclei of both. Thousands of images take seconds.
 """
 
 from collections import defaultdict
@@ -11,25 +11,25 @@ import numpy as np
 from scipy.sparse import csr_array, triu
 from scipy.spatial import cKDTree
 
-# Nuclei are looked up in cells of so many px. Compared are images of which one has this part, of what chance leaves, of
-# its nuclei in cells of the other, each with those that share most; so many are looked up at a time.
+# Side of a square in px; least shared fraction of squares, above chance, as a part of what chance leaves; number of
+# others, those that share most, with which an image is compared; number of images per sparse product.
 _CELL, _SHARED, _MOST_COMPARED, _AT_A_TIME = 12.0, 0.25, 16, 500
 _NEAR, MIN_NUCLEI = 4.0, 8
-# More than half of what chance leaves must be near, and more than chance makes by so many standard deviations.
+# The fraction of near nuclei exceeds chance by this part of what chance leaves, and by this many standard deviations.
 _LEAST_SHARE, _LEAST_SIGMA = 0.5, 5.0
-# Of RPE-1 cells the DNA and EdU of nuclei have a rank correlation of 0.5 to 0.66, copies and blurred ones 0.81 to 0.98.
+# Least rank correlation of copies. DNA and EdU of RPE-1 nuclei have 0.5 to 0.66, copies and blurred ones 0.81 to 0.98.
 _LEAST_ALIKE = 0.75
-# By chance as many are near as where one image is moved by less than a nucleus is wide, but by more than is near.
+# Chance is estimated by shifts (px) of one image, by less than the width of a nucleus, but by more than `_NEAR`.
 _MOVED = ((11.0, 0.0), (-11.0, 0.0), (0.0, 11.0), (0.0, -11.0), (8.0, 8.0), (-8.0, 8.0), (8.0, -8.0), (-8.0, -8.0))
-# Of a montage panels are so many times as far apart as neighbours; some nuclei are compared with all, by so many moves.
+# Least distance of montage panels in distances of neighbours; numbers of nuclei compared with all, and of shifts tried.
 _LEAST_APART, _MOST_FROM, _MOST_MOVES = 4.0, 100, 3
 
 
 def same_fields(centroids: Sequence[np.ndarray], shapes: Sequence[tuple]) -> list[tuple[int, int]]:
-    """Return the pairs (i, j), i < j, of images that show the same nuclei, (N, 2) px in each, at the same places.
+    """Return the pairs (i, j), i < j, of images with the same nuclei at the same places, by centroids (N, 2) px.
 
-    Compared are images of one of the `shapes` (H, W), with 8 nuclei or more. Of more than a dozen images of one field,
-    each stands in a pair with some of the others.
+    Only images of equal shape (H, W), with 8 nuclei or more, are compared. Among more than a dozen images of one field,
+    each is in a pair with some of the others.
     """
     trees = [cKDTree(found) if len(found) >= MIN_NUCLEI else None for found in centroids]
     alike, pairs = defaultdict(list), []
@@ -43,21 +43,21 @@ def same_fields(centroids: Sequence[np.ndarray], shapes: Sequence[tuple]) -> lis
 
 
 def are_bright_otherwise(one: tuple, other: tuple) -> bool:
-    """Say whether nuclei at the same places, (N, 2) px and their light (N), are bright in another order in each image.
+    """Return whether nuclei at the same places have another order of brightness in each image; (N, 2) px, (N,) light.
 
-    So they are in channels of several stains; in copies, planes and times the brightest stay so.
+    Channels of several stains have; in copies, planes and times the brightest nuclei remain the brightest.
     """
     distances, at = cKDTree(other[0]).query(one[0], distance_upper_bound=_NEAR)
     is_near = np.isfinite(distances)
-    # Ranks; SciPy's own rank correlation would take as long to import as all the rest of a prediction.
+    # Ranks; the import of SciPy's rank correlation would take as long as the rest of a prediction.
     ranks = [np.asarray(light).argsort().argsort() for light in (one[1][is_near], other[1][at[is_near]])]
     return bool(np.corrcoef(ranks)[0, 1] < _LEAST_ALIKE)
 
 
 def shows_twice(points: np.ndarray, shape: tuple) -> bool:
-    """Say whether a picture shows the same nuclei, (N, 2) px, in several of its parts, as a montage of planes does.
+    """Return whether a picture shows the same nuclei, (N, 2) px, in several of its parts, as a montage of planes does.
 
-    What lies in rows, as cells on a printed pattern, is found again by short moves, too, and is no montage.
+    A picture whose nuclei coincide after short shifts, too, as cells in rows on a printed pattern, is no montage.
     """
     if len(points) < 2 * MIN_NUCLEI:
         return False
@@ -82,7 +82,7 @@ def shows_twice(points: np.ndarray, shape: tuple) -> bool:
 
 
 def _candidates(points: list[np.ndarray], shape: tuple) -> Iterator[tuple[int, int]]:
-    """Yield the pairs (i, j), i < j, of images of a shape that share many cells; of each with those that share most."""
+    """Yield the pairs (i, j), i < j, of images of a shape that share many squares, for each those that share most."""
     width = int(shape[1] // _CELL) + 1
     cells = [np.unique(np.maximum(found // _CELL, 0).astype(np.int64) @ (width, 1)) for found in points]
     n_of = np.array(list(map(len, cells)))
@@ -101,12 +101,12 @@ def _candidates(points: list[np.ndarray], shape: tuple) -> Iterator[tuple[int, i
 
 
 def _are_same(points, trees, shape, i: int, j: int) -> bool:
-    """Say whether far more nuclei of the image with fewer lie beside one of the other than would by chance."""
+    """Return whether far more nuclei of the image with fewer lie near one of the other than by chance."""
     few, many = (i, j) if len(points[i]) <= len(points[j]) else (j, i)
     n, size = len(points[few]), np.array(shape, dtype=np.float64)
     share = _share_near(points[few], trees[many])
     by_density = 1 - np.exp(-len(points[many]) * np.pi * _NEAR**2 / size.prod())
-    # Where cells lie in clusters, more are near than their number says.
+    # Where cells form clusters, more nuclei are near than by the mean density.
     moved = [_share_near((points[few] + shift) % size, trees[many]) for shift in _MOVED]
     chance = max(by_density, float(np.mean(moved)))
     sigma = np.sqrt(max(chance * (1 - chance), 1 / n) / n)

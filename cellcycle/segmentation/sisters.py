@@ -1,4 +1,4 @@
-"""Halves of one dividing cell, and parts of one condensed plate: bright, alike, close together, one nucleus."""
+"""Joining of the two halves of a dividing cell, or two parts of a metaphase plate, into one nucleus."""
 
 import numpy as np
 from scipy import ndimage
@@ -7,21 +7,21 @@ from scipy.spatial import cKDTree
 from cellcycle.segmentation.ranks import median_of
 from cellcycle.segmentation.regions import areas_of, of_median_pixel, renumbered, sums_of, thinned
 
-# Condensed DNA is so much brighter than a typical nucleus of the field, above its background.
+# Condensed DNA is more than this many times as bright as a typical nucleus of the field, above the background.
 _BRIGHTER = 1.5
 _LEAST_AREA_SHARE = 0.4
-# Together no more than an interphase nucleus is large, and no farther apart than this many of their mean diameters.
+# Both together have at most this many times the area of a typical nucleus; the gap is at most this many mean diameters.
 _MOST_AREA, _MOST_GAP = 1.25, 0.9
-# Where the nucleus of the median pixel is so much dimmer than the median nucleus, small bright halves outnumber nuclei.
+# If the area-weighted median brightness is below this fraction of the median, small bright halves outnumber nuclei.
 _OUTNUMBERED = 0.75
 _LEAST_NUCLEI = 8
 
 
 def joined_sisters(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Make the halves of an anaphase one, in place, in labels (H, W) int32; pixels (H, W) float above any background.
+    """Join the halves of each anaphase in labels (H, W) int32, in place; return them. Pixels (H, W) are float.
 
-    Two nuclei are halves of one cell where both are far brighter than the field's nuclei, alike in size, nearer to each
-    other than to be two cells, and together no larger than one nucleus. With few nuclei nothing is joined.
+    Two nuclei are halves of one cell if both are far brighter than the field's nuclei, alike in size, closer together
+    than two cells, and together no larger than 1.25 nuclei. Below 8 nuclei nothing is joined.
     """
     n = int(labels.max())
     if n < _LEAST_NUCLEI:

@@ -1,4 +1,4 @@
-"""From the signal of a window to its nuclei: foreground, split of touching nuclei, outline of each."""
+"""Classical segmentation of a window: foreground, splitting of touching nuclei, outline of each."""
 
 import numpy as np
 from scipy import ndimage
@@ -11,14 +11,14 @@ from cellcycle.segmentation.survey import Survey
 # A pixel must also exceed this multiple of the mean of its surroundings (Gaussian, this many diameters wide).
 _LOCAL_SHARE = 0.9
 _LOCAL_DIAMETERS = 0.4
-# Touching nuclei are parted where distance x intensity dips by more than this (natural logarithm).
+# Touching nuclei are split where distance x intensity dips by more than this (natural logarithm).
 _DIP = 0.15
 _INTENSITY_WEIGHT = 0.8
 _SEED_SMOOTHING = 0.1
 _SEED_STEP = 0.16
-# The outline of a nucleus lies at this share of its own brightness.
+# The outline of a nucleus is at this fraction of its own brightness (75th percentile above background).
 _OUTLINE_SHARE = 0.375
-# Objects below this share of a typical nucleus are dirt or fragments.
+# Objects below this fraction of the area of a typical nucleus are dirt or fragments.
 _LEAST_AREA_SHARE = 0.05
 _LEAST_AREA_PX = 25
 # A nucleus exceeds the background by this many of its standard deviations.
@@ -26,12 +26,12 @@ _LEAST_CONTRAST = 5.0
 
 
 def seed_step_px(survey: Survey) -> int:
-    """Return the pitch of the grid on which seeds are sought, at least 1; tiles must begin on it."""
+    """Return the spacing of the grid on which seeds are sought, at least 1 px; tiles must begin on it."""
     return max(1, int(_SEED_STEP * survey.radius_px))
 
 
 def nuclei_of(signal: np.ndarray, survey: Survey) -> np.ndarray:
-    """Find the nuclei of a window in its `Survey.signal` (h, w); return labels int32, 0 is background."""
+    """Return labels (h, w) int32 of the nuclei of a window, given its `Survey.signal` (h, w); 0 is background."""
     mask = _foreground(signal, survey)
     if not mask.any():
         return np.zeros(signal.shape, dtype=np.int32)
@@ -45,7 +45,7 @@ def _foreground(signal: np.ndarray, survey: Survey) -> np.ndarray:
 
 
 def _split(signal: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarray:
-    """Part touching nuclei by a watershed on distance to the outside times intensity, both smoothed.
+    """Split touching nuclei by a watershed on distance to the outside times intensity, both smoothed.
 
     The logarithm makes the depth of a dip relative, so that one value serves small and large, dim and bright
     nuclei.
@@ -55,7 +55,7 @@ def _split(signal: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarray:
     brightness = ndimage.gaussian_filter(signal, width)
     height = np.log(np.maximum(distance, 0.5))
     height += _INTENSITY_WEIGHT * np.log(np.maximum(brightness / survey.threshold, 1e-3))
-    # Maxima of a surface smoothed on this scale are found as well on a coarser grid, and much faster.
+    # As the surface is smooth, a coarser grid has the same maxima, and the search is much faster.
     step = seed_step_px(survey)
     seeds = np.zeros(mask.shape, dtype=np.int32)
     seeds[::step, ::step] = label(tops_of(height[::step, ::step], _DIP, mask[::step, ::step]))
@@ -63,12 +63,12 @@ def _split(signal: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarray:
 
 
 def _outlined(signal: np.ndarray, labels: np.ndarray, survey: Survey) -> np.ndarray:
-    """Draw each nucleus at a fixed share of its own brightness; leave out what is too small or too faint."""
+    """Outline each nucleus at a fixed fraction of its brightness; remove objects that are too small or too faint."""
     outlined = np.zeros(labels.shape, dtype=np.int32)
     least_area = max(_LEAST_AREA_PX, _LEAST_AREA_SHARE * np.pi * survey.radius_px**2)
     n_kept, areas = 0, areas_of(labels)
     for index, window in boxes_of(labels):
-        # The outline lies inside: specks, of which a picture may have hundreds of thousands, need none.
+        # The outline only shrinks an object. So specks, of which there may be hundreds of thousands, are skipped first.
         if areas[index] < least_area:
             continue
         inside, local = labels[window] == index, signal[window]

@@ -1,8 +1,7 @@
-"""What of a picture is filled with noise: by a field stop, or by a program that compressed, turned or dithered it.
+"""Areas of a picture filled with noise: by a field stop, or by a program that compressed, rotated or dithered them.
 
-Hardly a pixel there equals the next. But the means of blocks are as even as those of the ground, and lie at another
-level; and where two even grounds lie side by side, along straight lines or a circle as large as the picture, neither
-cells nor light have parted them.
+Neighbouring pixels there differ, but the means of blocks are as even as in background, at another level. If two even
+areas meet along straight lines, or a circle as large as the picture, this is due neither to cells nor to light.
 """
 
 import numpy as np
@@ -12,34 +11,35 @@ from cellcycle.segmentation.regions import EIGHT, PLAIN_CROP_PX, areas_of, block
 from cellcycle.segmentation.survey import opened
 
 _BLOCK_PX = 4
-# Blocks are even that differ from those around by less than this many deviations of their noise, or than this share of
-# the contrast, or than one level of brightness; so large a share of the picture is an area.
+# A block is even if it and its neighbours differ by at most this many deviations of noise, this fraction of the
+# contrast, or one intensity level. An area is at least the last fraction of the picture.
 _DEVIATIONS, _EVEN, _LEAST_SHARE = 6.0, 0.01, 0.004
-# Levels of areas differ by at least this share of the contrast, and nearly two levels of brightness; and by more than
-# so many times what nearly all blocks of an area differ by. From ground to nuclei it is a larger share than the last.
+# Areas differ by this fraction of the contrast, nearly two intensity levels, and this many times the spread of their
+# own blocks; but by at most the last fraction of the contrast, for nuclei differ by more.
 _LEAST_JUMP, _LEAST_LEVELS, _TIMES, _MOST_JUMP = 0.02, 1.8, 4, 0.5
-# A picture of fewer levels of brightness than this is even in steps.
+# A picture of fewer intensity levels than this is even in steps.
 _LEAST_STEPS = 25
-# Of what lies within so many blocks of an area at least this share is even ground of another level, and beyond its very
-# rim less than the last has its own: glow of nuclei.
+# Within this many blocks of an area, at least this fraction is even at another level; just beyond the rim, at most the
+# last fraction has its own level. Otherwise the rim is glow of nuclei.
 _REACH, _LEAST_BEYOND, _MOST_ALIKE = 4, 0.025, 0.15
-# A bridge of so many pixels to the glow of a nucleus is none of the area.
+# A bridge narrower than this many pixels to the glow of a nucleus does not belong to the area.
 _BRIDGE_PX = 7
-# About most of the pixels of its rim half of a square is area, give or take; the square reaches this share of the
-# shorter side of the picture. The outline of a nucleus a third as wide as the picture bends more.
+# At a straight rim, half of a square about a pixel is inside; the numbers are reach of the square (of the shorter
+# side), tolerance, and least fraction of such pixels. The outline of a nucleus a third as wide as the picture bends
+# more.
 _SQUARE, _HALF, _LEAST_STRAIGHT = 1 / 20, 0.03, 0.55
 
 
 def stopped(pixels: np.ndarray) -> np.ndarray | None:
-    """Return where a picture (H, W) is even at a level of its own, up to straight or round rims; None where nowhere."""
+    """Return the mask (H, W) of even areas at a level of their own with straight or round rims, None without."""
     if min(pixels.shape) <= PLAIN_CROP_PX:
         return None
     blocks = block_means(pixels, _BLOCK_PX)
-    # The least difference of values in some rows: one level of brightness of a picture of few.
+    # The least difference of values in some rows is one intensity level, in a picture of few.
     contrast, step = contrast_of(blocks), float(np.diff(np.unique(thinned(pixels)[::16])).min(initial=np.inf))
     if contrast < _LEAST_STEPS * step:
         return None
-    # The smallest differences, for in a crowd most are those of nuclei.
+    # The quartile of differences, because in a crowd most are those of nuclei.
     noise = float(np.percentile(np.abs(np.diff(blocks, axis=1)), 25)) / (0.3186 * 2**0.5)
     spans = extreme(blocks, 3, np.maximum) - extreme(blocks, 3, np.minimum)
     even, _ = ndimage.label(spans <= max(_DEVIATIONS * noise, _EVEN * contrast, step))
@@ -56,7 +56,7 @@ def stopped(pixels: np.ndarray) -> np.ndarray | None:
 
 
 def _area(pixels: np.ndarray, blocks: np.ndarray, even: np.ndarray, group, least: float, contrast: float):
-    """Return where the even blocks of a group of labels lie, (H, W) bool; None where cells or light may end there."""
+    """Return the mask (H, W) of the even blocks of a group of labels; None if cells or light may end there."""
     core = np.isin(even, group)
     low, level, high = np.percentile(blocks[core], (2, 50, 98))
     whole = ndimage.binary_dilation(core, EIGHT)
@@ -68,7 +68,7 @@ def _area(pixels: np.ndarray, blocks: np.ndarray, even: np.ndarray, group, least
     jump = np.median(beyond)
     if high - low > min(least, jump / _TIMES) or jump > _MOST_JUMP * contrast:
         return None
-    # Halfway to what lies beyond.
+    # Up to half of the way to the level just beyond.
     is_level = np.abs(ndimage.gaussian_filter(pixels, 1.0) - level) < np.percentile(near, 5) / 2
     about = np.kron(ndimage.binary_dilation(whole, EIGHT, iterations=2), np.ones((_BLOCK_PX, _BLOCK_PX), bool))
     missing = [(0, side - of) for side, of in zip(pixels.shape, about.shape, strict=True)]
@@ -77,7 +77,7 @@ def _area(pixels: np.ndarray, blocks: np.ndarray, even: np.ndarray, group, least
 
 
 def _straightness(mask: np.ndarray) -> float:
-    """Return of how much of the rim of a mask (H, W) half of a square about it is inside, so that it goes straight."""
+    """Return the fraction of the rim of a mask (H, W) that is straight: half of a square about a pixel is inside."""
     side = 2 * round(_SQUARE * min(mask.shape)) + 1
     rim = mask & ~ndimage.binary_erosion(mask, border_value=1)
     shares = ndimage.uniform_filter(mask.astype(np.float32), side, mode="nearest")[rim]

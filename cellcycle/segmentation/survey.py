@@ -1,4 +1,4 @@
-"""What holds for a whole field: size of nuclei, brightness of background, threshold.
+"""Properties of a whole field: size of nuclei, background, threshold.
 
 A large field is surveyed once, on a few windows and a coarse background grid; its tiles then use the same
 numbers, so a nucleus does not depend on the tile it lies in.
@@ -14,15 +14,14 @@ from cellcycle.segmentation.ranks import median_of, middle_and_deviation, percen
 from cellcycle.segmentation.regions import areas_of, block_means, extreme
 
 SMOOTHING_PX = 1.0
-# Diameters the default is made for; a larger "object" in the first look is uneven light.
+# Greatest diameter of a nucleus; a larger object in the first look is uneven light.
 LARGEST_DIAMETER_PX = 180
-# With a known pixel size: radii of the nuclei of cultured cells and tissues.
+# Radii of the nuclei of cultured cells and tissues, which limit the estimate if the pixel size is known.
 _RADIUS_UM = (1.5, 20.0)
 # Bright and dark pixels of pure noise, smoothed or not, lie 3 robust deviations of the dark ones apart; in
 # fields of nuclei it is 12 and more (100 fields of BBBC038), in simulated crowds 8.
 _LEAST_CONTRAST = 5.0
-# The few nuclei of a field that is nearly empty lie so many robust deviations above its background, one of them with so
-# many pixels.
+# In a nearly empty field, nuclei are at least this many robust deviations above background; one has this many pixels.
 _FEW_DEVIATIONS, _LEAST_NUCLEUS_PX = 12.0, 20
 _WINDOW_PX = 1024
 _MOST_WINDOWS = 16
@@ -35,9 +34,9 @@ _OTSU_BINS = 256
 class Survey:
     """Numbers of a field that its tiles share.
 
-    The typical radius of its nuclei; the intensity above background that parts nuclei from the rest; median (`level`)
-    and standard deviation (`spread`) of the smoothed intensity that background subtraction leaves outside nuclei; a
-    coarse grid of background intensities (h, w), and the edge of its cells.
+    `radius_px` is the typical radius of nuclei; `threshold` the intensity above background that separates nuclei from
+    the rest; `level` and `spread` are median and standard deviation of the smoothed intensity outside nuclei,
+    background subtracted; `background` (h, w) is on a grid of cells of side `cell_px`.
     """
 
     radius_px: float
@@ -48,7 +47,7 @@ class Survey:
     cell_px: int
 
     def signal(self, pixels: np.ndarray, top: int = 0, left: int = 0) -> np.ndarray:
-        """Return the smoothed intensity above background, (h, w) float32, of the window of the field at a corner."""
+        """Return the smoothed intensity above background, (h, w) float32, of a window of the field at (top, left)."""
         rows = (np.arange(pixels.shape[0]) + top + 0.5) / self.cell_px - 0.5
         columns = (np.arange(pixels.shape[1]) + left + 0.5) / self.cell_px - 0.5
         signal = ndimage.gaussian_filter(np.asarray(pixels, np.float32), SMOOTHING_PX)
@@ -59,9 +58,9 @@ class Survey:
 def survey_field(
     pixels: np.ndarray, pixel_size_um: float | None = None, diameter_px: float | None = None
 ) -> Survey | None:
-    """Look over a field (H, W); None for one without nuclei: a constant one, noise or uneven light.
+    """Return the `Survey` of a field (H, W), None for one without nuclei: a constant, noise or uneven light.
 
-    The pixel size keeps the estimated size within that of real nuclei; a diameter stands instead of the estimate.
+    The pixel size limits the estimated size to that of real nuclei; `diameter_px` replaces the estimate.
     """
     windows = [ndimage.gaussian_filter(np.asarray(part, np.float32), SMOOTHING_PX) for *_, part in _windows(pixels)]
     if _is_constant(min(window.min() for window in windows), max(window.max() for window in windows)):
@@ -77,7 +76,7 @@ def survey_field(
         sample = np.concatenate([signal.ravel() for signal in signals])
         if not _has_few(signals, _noise_ceiling(sample, _FEW_DEVIATIONS)):
             return None
-        # Of few photons some noise lies four deviations above: more of it than of a nucleus.
+        # With few photons, more noise than nuclear pixels exceeds four deviations.
         ceiling = _noise_ceiling(sample, _FEW_DEVIATIONS / 2)
     threshold = max(threshold, ceiling)
     radius_px = survey.radius_px if diameter_px else _clipped(_radius(signals, threshold), pixel_size_um)
@@ -87,7 +86,7 @@ def survey_field(
 
 
 def _first_look(pixels, windows, pixel_size_um, diameter_px, threshold_by) -> tuple[Survey, list[np.ndarray]]:
-    """Return a survey without thresholds, and what its background leaves of the windows."""
+    """Return a survey without thresholds, and the signals of the windows above its background."""
     radius_px = diameter_px / 2 if diameter_px else _first_radius(windows, pixel_size_um, threshold_by)
     cell_px = max(1, int(radius_px / 4))
     survey = Survey(radius_px, 0.0, 0.0, 0.0, _background(pixels, radius_px, cell_px), cell_px)
@@ -95,7 +94,7 @@ def _first_look(pixels, windows, pixel_size_um, diameter_px, threshold_by) -> tu
 
 
 def otsu(sample: np.ndarray) -> float:
-    """Return Otsu's threshold; of a sample that is constant but for rounding its maximum, above which nothing lies."""
+    """Return Otsu's threshold of a sample; its maximum, which nothing exceeds, if it is constant but for rounding."""
     low, high = sample.min(), sample.max()
     if _is_constant(low, high):
         return float(high)
@@ -105,7 +104,7 @@ def otsu(sample: np.ndarray) -> float:
 
 
 def _is_constant(low: np.floating, high: np.floating) -> bool:
-    """Say whether values between these differ by rounding alone, too little for a histogram."""
+    """Return whether values between these differ by rounding only, too little for a histogram."""
     return bool(high - low <= _OTSU_BINS * np.spacing(max(abs(low), abs(high))))
 
 
@@ -123,7 +122,7 @@ def threshold_of(sample: np.ndarray) -> float:
 
 
 def has_objects(sample: np.ndarray, threshold: float) -> bool:
-    """Say whether the bright pixels stand out from the dark ones more than those of noise do."""
+    """Return whether the bright pixels differ from the dark ones by more than in noise."""
     dark, bright = sample[sample <= threshold], sample[sample > threshold]
     if not bright.size:
         return False
@@ -132,21 +131,21 @@ def has_objects(sample: np.ndarray, threshold: float) -> bool:
 
 
 def _noise_ceiling(dark: np.ndarray, n_deviations: float = 4.0) -> float:
-    """Return what background noise hardly exceeds: so many robust deviations above its median."""
+    """Return a value that background noise seldom exceeds: this many robust deviations above its median."""
     middle, deviation = middle_and_deviation(dark)
     return middle + n_deviations * deviation
 
 
 def _has_few(signals: list[np.ndarray], threshold: float) -> bool:
-    """Say whether anything brighter than this, which noise never is, is as large as the smallest nuclei."""
+    """Return whether an object above a threshold that noise never exceeds is as large as the smallest nuclei."""
     parts = (ndimage.label(signal > threshold)[0] for signal in signals)
     return any(areas_of(part)[1:].max(initial=0) >= _LEAST_NUCLEUS_PX for part in parts)
 
 
 def _windows(pixels: np.ndarray) -> list[tuple[int, int, np.ndarray]]:
-    """Return the whole field if it is small, otherwise windows of greatest to least contrast.
+    """Return the whole field if it is small, else up to 16 windows from greatest to least contrast: top, left, pixels.
 
-    The first makes sure that nuclei in one corner of a large field are seen.
+    The window of greatest contrast ensures that nuclei in one corner of a large field are seen.
     """
     if pixels.size <= _MOST_WINDOWS * _WINDOW_PX**2 // 4:
         return [(0, 0, pixels)]
@@ -165,7 +164,7 @@ def _first_radius(windows: list[np.ndarray], pixel_size_um: float | None, thresh
     side = max(min(window.shape) for window in windows)
     radius = _radius(windows, threshold_by(np.concatenate([window.ravel() for window in windows])))
     if 2 * radius > min(LARGEST_DIAMETER_PX, side / 2):
-        # Uneven light, not nuclei: take away what is wider than the largest nucleus and look again.
+        # This is uneven light: subtract what is wider than the largest nucleus and estimate again.
         size = max(3, int(min(side / 4, 2 * LARGEST_DIAMETER_PX)))
         windows = [window - opened(window, size) for window in windows]
         radius = _radius(windows, threshold_by(np.concatenate([window.ravel() for window in windows])))
@@ -173,7 +172,7 @@ def _first_radius(windows: list[np.ndarray], pixel_size_um: float | None, thresh
 
 
 def _radius(windows: list[np.ndarray], threshold: float) -> float:
-    """Return the typical radius of bright objects: 3.4 times their pixels' median distance to the outside."""
+    """Return the typical radius of bright objects: 3.4 times the median distance of their pixels to the outside."""
     distances = []
     for window in windows:
         mask = window > threshold
@@ -193,7 +192,7 @@ def _clipped(radius_px: float, pixel_size_um: float | None) -> float:
 
 
 def _background(pixels: np.ndarray, radius_px: float, cell_px: int) -> np.ndarray:
-    """Return the background on a grid of cells: means of cells, opened, smoothed."""
+    """Return the background on a grid of cells: cell means, opened and smoothed."""
     if cell_px > 1:
         # Row bands keep the padded copy of a large field small.
         rows = cell_px * max(1, _WINDOW_PX // cell_px)
@@ -212,7 +211,7 @@ def opened(values: np.ndarray, side: int) -> np.ndarray:
 
 
 def _bilinear(grid: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Interpolate a grid at the crossings of rows and columns; outside, its rim goes on."""
+    """Interpolate a grid bilinearly at the crossings of rows and columns; outside, its rim values continue."""
     for axis, at in enumerate((rows, columns)):
         last = grid.shape[axis] - 1
         at = np.clip(at, 0, last)
