@@ -1,7 +1,6 @@
-"""Any microscope image in, one row a nucleus out. Runs by ONNX Runtime; needs no torch.
+"""Prediction: any microscope image in, one row per nucleus out. It runs by ONNX Runtime, without torch.
 
-`predict` gives one table; `Predictor` goes image by image, for more of them than fit into memory, and says which model
-looks at an image under `model="auto"`.
+`predict` returns one table. `Predictor` predicts image by image, if a table of all would not fit into memory.
 """
 
 from cellcycle.images import expand

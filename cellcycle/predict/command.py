@@ -1,4 +1,4 @@
-"""What the commands `cellcycle predict`, `cellcycle models` and `cnncc` do."""
+"""The commands `cellcycle predict`, `cellcycle models` and `cnncc`."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ from cellcycle.predict.predictor import AUTO, ImagePrediction, ModelChoice, Sett
 from cellcycle.predict.target import check_target, format_of, is_standard_output
 from cellcycle.predict.words import Tally, card_report, counted, image_line, models_report, nucleus_report
 
-# Below these many images, and these many bytes of them, starting processes costs more than they save.
+# Below this number of images, and of their bytes, starting processes takes more time than they save.
 _ALL_CORES_FROM, _ALL_CORES_FROM_BYTES = 200, 2 << 20
 
 
@@ -45,12 +45,12 @@ def run_predict(
     plate_map: Path | None = None,
     dask: str = "",
 ) -> int:
-    """Predict, print and write; return 0, or 1 where images of several could not be read, or extras not be written.
+    """Predict, print and write; return 0, or 1 if some of several images could not be read, or extras not be written.
 
-    The format is by default that of the name of the output file, or a table; without a file the rows go to standard
-    output. Without `n_jobs` there is one process, or one a core for many images or large ones; `dask` is an address for
-    `cellcycle.tasks.cluster`, `use_masks` a folder of label images, whose nuclei are taken instead of finding them. A
-    wrong model or option, or an only image that cannot be read, is a `CellCycleError`: nothing was predicted.
+    The default format follows from the name of the output file, or is a table; without a file, rows go to standard
+    output. Without `n_jobs` there is one process, or one per core for many or large images. `dask` is an address for
+    `cellcycle.tasks.cluster`; `use_masks` is a folder of label images that replace segmentation. A wrong model or
+    option, or a single image that cannot be read, raises a `CellCycleError`.
     """
     name = format_of(format_name, output)
     if output is not None and is_standard_output(output):
@@ -74,7 +74,7 @@ def run_predict(
         return run_batch(images if only is None else [images[k] for k in only], do, extras)
 
     with ExitStack() as stack:
-        # SIGTERM, as of a queue or of `timeout`, ends the run like Ctrl-C: nothing unfinished is left.
+        # SIGTERM, as sent by a queue or by `timeout`, ends the run like Ctrl-C: no unfinished file is left.
         stack.enter_context(tasks.handled(signal.SIGTERM, lambda number, _: sys.exit(128 + number)))
         how = "slide" if is_slide else "each" if is_each else "together"
         journal = folder = None
@@ -102,21 +102,21 @@ def run_predict(
         if words is not None:
             print(told.report(words), file=words)
     if words is None and output is not None and sys.stdout is not None:
-        # The file is whole by now.
+        # The file is complete by now.
         print(told.report(sys.stdout))
     _note(*told.notes(settings))
     return int(told.tally.n["unreadable"] + told.tally.n["unwritten"] > 0)
 
 
 class _Told:
-    """What is said of a run: what is wrong at once, the rest when all images are done."""
+    """The messages of a run: errors are printed at once, the rest after all images."""
 
     def __init__(self, choice: ModelChoice, n_images: int):
         self.choice, self.n_images, self.tally = choice, n_images, Tally(choice.default.classes)
         self.warnings, self.remarks = set(), defaultdict(list)
 
     def add(self, prediction: ImagePrediction) -> None:
-        """Count one image and say what is wrong with it, and each model's warning once; the only image is refused."""
+        """Count one image and print its errors, and each model's warning once; raise the error of a single image."""
         if prediction.error is not None:
             if self.n_images == 1:
                 raise prediction.error
@@ -135,13 +135,13 @@ class _Told:
             self.remarks["", f": {prediction.plane_note}"].append(prediction.image)
 
     def report(self, stream) -> str:
-        """Return the summary for a stream, in colour where it takes it."""
+        """Return the summary for a stream, in colour if the stream is a terminal with colours."""
         is_one = self.n_images == 1 and self.last.columns["kind"] == ["nucleus"]
         text = nucleus_report(self.last) if is_one else ("\n" if self.n_images > 1 else "") + self.tally.report()
         return _coloured(text, self.tally.classes, stream)
 
     def notes(self, settings: Settings) -> Iterator[str]:
-        """Yield what several images had in common, and which options and models were used."""
+        """Yield the remarks on images, options that were not used, and what was read by which models."""
         for (before, after), of in self.remarks.items():
             more = f" and {before and 'of '}{len(of) - 1} other image{'s' if len(of) > 2 else ''}"
             yield f"{before}{of[0]}{more if len(of) > 1 else ''}{after}"
@@ -167,7 +167,7 @@ def _check_options(paths: list[str], output: Path | None, n_jobs: int | None, is
 
 
 def _paired(images, paths: list[str], use_masks: Path, settings: Settings, extras: Extras) -> list[Given]:
-    """Return the images that are no masks of others, each with its mask in the folder `use_masks`."""
+    """Return the images that are not masks of others, each with its mask from the folder `use_masks`."""
     if extras.masks is not None and os.path.realpath(extras.masks) == os.path.realpath(use_masks):
         raise SettingError("--masks", "it is the folder of --use-masks", "name another folder")
     if settings.segmentation != Settings().segmentation:
@@ -180,16 +180,16 @@ def _paired(images, paths: list[str], use_masks: Path, settings: Settings, extra
 
 
 def _is_much(paths: list[str]) -> bool:
-    """Say whether images are worth a process for each core: many, or large, as a folder or an address may be."""
+    """Return whether images are worth one process per core: many, or large, as folders and URLs are taken to be."""
     sizes = (file.stat().st_size if file.is_file() else _ALL_CORES_FROM_BYTES for file in map(Path, paths))
     return len(paths) >= _ALL_CORES_FROM or (len(paths) > 1 and sum(sizes) >= _ALL_CORES_FROM_BYTES)
 
 
 def _to_predict(paths: list[str], plate_map: Path | None) -> list[Given]:
-    """Return the images that paths name; of folders and patterns without what earlier runs wrote.
+    """Return the images that paths name; of folders and patterns, without the files that earlier runs wrote.
 
-    Where names leave open whether files are fields, the map tells. An overlay that was named itself has an error in its
-    place.
+    The map decides where names leave open whether files are fields. An overlay that was named itself is replaced by an
+    error.
     """
     named, kept = set(paths), []
     for image in expand(paths, _note, partial(named_in, plate_map)):
@@ -203,7 +203,7 @@ def _to_predict(paths: list[str], plate_map: Path | None) -> list[Given]:
 
 @contextmanager
 def _outputs(name: str, output: Path | None) -> Iterator[tuple]:
-    """Yield a writer of rows, or else a stream for words, the other None; files appear when the block ends well."""
+    """Yield a writer of rows and None, or None and a stream for text; files appear if the block ends without error."""
     if name != "table":
         with row_writer(name, output) as write:
             yield write, None
@@ -220,7 +220,7 @@ def _note(*texts: str) -> None:
 
 
 def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
-    """Colour the phases at the head of lines, on a terminal that takes colours (https://no-color.org)."""
+    """Return text with phases at the start of lines coloured, for a terminal with colours (https://no-color.org)."""
     lines = [shown(line) for line in text.split("\n")]
     if stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         colours = class_colours(classes)
@@ -232,5 +232,5 @@ def _coloured(text: str, classes: tuple[str, ...], stream) -> str:
 
 
 def list_models(name: str = "") -> str:
-    """Return the shipped models with their scores, or the card of one, by name or folder, as text."""
+    """Return as text the shipped models with their scores, or the card of one model, by name or folder."""
     return card_report(load_checkpoint(name)) if name else models_report()

@@ -1,4 +1,4 @@
-"""What is written of each image beside its rows: a picture, a label image, outlines for QuPath and ImageJ."""
+"""Files that are written for each image beside its rows: overlay, label image, outlines for QuPath and ImageJ."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,20 +18,20 @@ from cellcycle.predict.predictor import ImagePrediction
 from cellcycle.predict.target import try_to_write
 
 _SUFFIXES = {"overlay": OVERLAY_SUFFIX, "masks": MASK_SUFFIX, "outlines": OUTLINES_SUFFIX, "rois": ROIS_SUFFIX}
-# Of one image these may be a file instead of a folder.
+# For a single image, these may be a file instead of a folder.
 _FILES = {"outlines": (OUTLINES_SUFFIX, ".json"), "rois": (ROIS_SUFFIX,)}
-# Between an image and what was read of it; no name has it.
+# Separates an image from the channel or plane that was read; it occurs in no name.
 _READ = "\0"
-# What a folder is hardly called.
+# Suffixes of files, which a folder seldom has.
 _NO_FOLDER = (OUTLINES_SUFFIX, ".json", ROIS_SUFFIX, ".roi", ".tif", ".tiff", ".png", ".csv", ".txt")
 
 
 @dataclass(frozen=True)
 class Extras:
-    """Folders for one file an image: pictures with outlines, label images, GeoJSON for QuPath, ROIs for ImageJ.
+    """Folders for one file per image: pictures with outlines, label images, GeoJSON for QuPath, ROIs for ImageJ.
 
-    `outlines` and `rois` may be a file, named .geojson or .zip, where there is one image: both programs take one file
-    an image. Each file tells what of its image was asked for, `read`, as it does its image.
+    With one image, `outlines` (.geojson, .json) and `rois` (.zip) may be a file. Each file records its image, and the
+    channel or plane that was asked for, `read`.
     """
 
     overlay: Path | None = None
@@ -41,21 +41,21 @@ class Extras:
     read: str = ""
 
     def chosen(self) -> dict[str, Path]:
-        """Return what is wanted."""
+        """Return the path of each kind of file that is wanted."""
         return {name: Path(path) for name in _SUFFIXES if (path := getattr(self, name)) is not None}
 
     def targets(self, images: Sequence) -> list[dict[str, Path]]:
-        """Return the files of each image; those of images of one name begin with what tells them apart."""
+        """Return the files of each image, by kind; files of images of equal name begin with what distinguishes them."""
         if not self.chosen():
             return [{}] * len(images)
         names = telling_names(map(str, images))
         return [{what: _target(what, path, name) for what, path in self.chosen().items()} for name in names]
 
     def prepare(self, images: Sequence, output: Path | None = None) -> None:
-        """Refuse, before the work begins, a file that cannot be or must not be replaced, and a folder that cannot be.
+        """Raise a `SettingError`, before the work begins, for files and folders that cannot, or must not, be written.
 
-        Nor may one be what is written already: the table, at `output`, or another of these; nor, in a folder, that of
-        another image. Nothing is left, for the run may still be refused: the folders are made for their first file.
+        A file must be neither the table, at `output`, nor another of these, nor, in a folder, that of another image.
+        Folders are removed again, because the run may still be refused; `write` makes them.
         """
         taken = {} if output is None else {os.path.realpath(output): "--output"}
         for image, image.targets in zip(map(Given.of, images), self.targets(images), strict=True):
@@ -88,7 +88,7 @@ class Extras:
                         above.rmdir()
 
     def write(self, targets: dict[str, Path], prediction: ImagePrediction, classes: tuple[str, ...]) -> str:
-        """Write the files of an image; return what could not be written: that costs no row."""
+        """Write the files of an image; return what could not be written, "" for nothing. The rows stay."""
         problems = []
         for what, path in targets.items():
             try:
@@ -101,7 +101,7 @@ class Extras:
         return "; ".join(problems)
 
     def _other_origin(self, path: Path, image: Given) -> str:
-        """Return of which other image, or channel or plane of this one, a file was made; else nothing."""
+        """Return from which other image, or channel or plane of this one, a file was made; "" for this image."""
         told, _, read = origin_of(path).partition(_READ)
         if not told or image.error is not None:
             return ""
@@ -119,12 +119,12 @@ def _target(what: str, path: Path, name: str) -> Path:
 
 
 def _origin(image: str, target: Path) -> str:
-    """Return where an image lies, as seen from the folder of what is made of it, so that both may move together.
+    """Return the path of an image relative to the folder of the file made of it, so that both can be moved together.
 
-    "" for one that lies nowhere.
+    "" for an image that is no file.
     """
     if is_url(image):
-        # What follows is keys.
+        # The query of a URL may contain keys.
         return image.partition("?")[0]
     if not os.path.lexists(image):
         return ""
@@ -135,10 +135,10 @@ def _origin(image: str, target: Path) -> str:
 
 
 def _other_origin(told: str, path: Path, image: str) -> str:
-    """Return of which image a file was made, as it tells, unless that is this one, perhaps moved since; else nothing.
+    """Return from which other image a file was made, by its record; "" if it is this one, perhaps moved since.
 
-    An image that is not where the file tells it may have been moved alone, or the file: then it still has the name, and
-    the folders below that which both were in.
+    If no image is at the recorded place, the image or the file may have been moved alone. The image then still has its
+    name, and the folders below the one common to both.
     """
     if told == _origin(image, path):
         return ""
@@ -151,7 +151,7 @@ def _other_origin(told: str, path: Path, image: str) -> str:
 
 
 def is_extra(path) -> bool:
-    """Say whether an image file was written here, and so is none of nuclei to predict."""
+    """Return whether an image file is an overlay or mask that was written here, and no image to predict."""
     return is_overlay(path) or is_mask(path)
 
 

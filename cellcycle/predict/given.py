@@ -1,4 +1,4 @@
-"""What is given: images as paths, planes or arrays, and how they are read, nuclei found, and calls made."""
+"""Images as paths, planes or arrays, and the settings by which they are read, segmented and predicted."""
 
 import os
 from collections.abc import Iterable
@@ -21,31 +21,30 @@ from cellcycle.nuclei import KINDS, Anchor, Nuclei
 from cellcycle.predict.priors import PRIORS
 from cellcycle.segmentation.fields import BACKENDS
 
-# Sizes that a pixel can have.
+# Least and greatest pixel size.
 PIXELS_UM = (1e-3, 1e3)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How images are read and nuclei found; an unknown name or a size that cannot be is a `SettingError`.
+    """How images are read and nuclei found; an unknown name or an impossible size is a `SettingError`.
 
     Parameters
     ----------
     kind
-        "auto", "field" or "nucleus": what the images are; "auto" decides by a stated rule.
+        "auto", "field" or "nucleus" (crop of one); "auto" decides by the rule of `looks_like_nucleus_crop`.
     channel
         DNA channel, by index from 0 or name.
     plane
         Time point or z plane; z-stacks are projected without it.
     pixel_size_um
-        Edge of a pixel in the sample; overrides what the files say.
+        Side of a pixel in the sample; overrides that of the files, unless it alone cannot be true.
     segmentation
         Segmentation of fields: "trained", "classical", "cellpose" or "stardist".
     g1_position, g1_quality, g1_area_px
-        The `Anchor` of the slide, where it is not to be fitted to each field.
+        The `Anchor` of the slide, if it is not to be fitted to the images.
     prior
-        What is taken to be known of phases beforehand, see `cellcycle.predict.priors`; "auto" takes "culture" for
-        fields and "equal" for single nuclei.
+        Prior of the phases, see `cellcycle.predict.priors`; "auto" is "culture" for fields and "equal" for crops.
     """
 
     kind: str = "auto"
@@ -59,7 +58,7 @@ class Settings:
     prior: str = "auto"
 
     def __post_init__(self):
-        # Named by words that a user of the command line, of the page and of Python knows.
+        # Options have the words that users of the command line, of the page and of Python know.
         check_choice("kind", self.kind, KINDS)
         check_choice("segmentation", self.segmentation, BACKENDS)
         check_choice("prior", self.prior, ("auto", *PRIORS))
@@ -77,15 +76,15 @@ class Settings:
 
     @property
     def anchor(self) -> Anchor | None:
-        """What was given of the slide's G1 peak."""
+        """The given G1 peak of the slide, None without."""
         return None if self.g1_position is None else Anchor(self.g1_position, self.g1_quality, self.g1_area_px)
 
 
 @dataclass
 class Shared:
-    """What an image is told: its place and group, for the table, what its group lends it, or its `refusal`.
+    """What an image gets from those read with it: columns of the table, anchor, scale, flags, light or `refusal`.
 
-    That is what was found, and what to do about it.
+    A refusal is finding and remedy.
     """
 
     columns: dict = field(default_factory=dict)
@@ -96,18 +95,19 @@ class Shared:
     refusal: tuple[str, ...] = ()
 
     def doubt(self, flag: str) -> None:
-        """Add a flag of all its nuclei, "" for none."""
+        """Add a flag to all nuclei of the image, "" for none."""
         self.flag = f"{self.flag};{flag}".strip(";")
 
 
 @dataclass(eq=False)
 class Given:
-    """An image, in whatever form it was given, and what is known of it before its nuclei are called.
+    """An image in any form, and what is known of it before its nuclei are called.
 
-    `name` is what a table calls it, `path` its file, its URL, or what its `Plane` or error is of, "" for an array. What
-    is no file has `pixels`, a `Plane` or an array (H, W), or an `error`, why there is none. `mask` outlines its nuclei,
-    a path or array (H, W), or is the error why none does; `file` is one of `cellcycle.predict.kept`, `targets` are the
-    files beside its row. Images of one `group` tell each other what they are `told`, by what was `seen` of them.
+    `name` is its name in the table; `path` its file or URL, or that of its `Plane` or error, "" for an array. Unless it
+    is a file, it has `pixels`, a `Plane` or array (H, W), or an `error`, why there are none. `mask`, a path or array
+    (H, W), outlines its nuclei, or is the error why none does. `file` is its cache (`cellcycle.predict.kept`),
+    `targets` are the files beside its rows. From the nuclei `seen` in all images of a `group` follows what each is
+    `told`.
     """
 
     name: str
@@ -123,7 +123,7 @@ class Given:
 
     @classmethod
     def of(cls, image, name: str = "array", **known) -> "Given":
-        """Return what was given as such, an array under a `name`, with more that is `known` of it."""
+        """Return an image in any form as a `Given`; `name` is for an array, `known` sets more fields."""
         if isinstance(image, cls):
             return image
         if isinstance(image, ImageError):
@@ -139,15 +139,15 @@ class Given:
 
     @property
     def is_file(self) -> bool:
-        """Whether it is to be read from its path."""
+        """Whether it is read from its path."""
         return self.pixels is None and self.error is None
 
     def shows(self, kind: str) -> bool:
-        """Say whether nuclei were seen in it, as in a "field" or as a "nucleus"."""
+        """Return whether nuclei were seen in it, and it is of this kind, "field" or "nucleus"."""
         return self.seen is not None and self.seen.kind == kind and len(self.seen) > 0
 
     def read(self, settings: Settings) -> Plane:
-        """Return its plane, of intensities in [0, 1]; raise its error."""
+        """Return its plane, with intensities in [0, 1], or raise its error."""
         if self.error is not None:
             raise self.error
         if self.is_file:
@@ -157,7 +157,7 @@ class Given:
         return Plane(*scale_to_unit(one_plane(self.pixels, self.name), self.name), None, self.name)
 
     def from_root(self) -> "Given":
-        """Return it with all its paths from the root: workers of a cluster have working folders of their own."""
+        """Return it with absolute paths, because workers of a cluster have other working folders."""
 
         def whole(path):
             return type(path)(whole_path(path)) if isinstance(path, str | Path) else path
@@ -167,13 +167,13 @@ class Given:
 
 
 def as_list(given) -> list:
-    """Return what holds several in one dimension, as a set, a generator or a column does, as a list; else one alone."""
+    """Return a one-dimensional collection (list, set, generator, column) as a list; anything else as a list of one."""
     is_several = isinstance(given, Iterable) and not isinstance(given, str | bytes | IOBase)
     return list(given) if is_several and getattr(given, "ndim", 1) == 1 else [given]
 
 
 def as_images(given) -> list[str | Given]:
-    """Return an image, or several, as `expand` takes them; refuse a list of none, or of what is no image."""
+    """Return one or several images as `expand` takes them; an empty list, or one of numbers, is a `SettingError`."""
     images = as_list(given)
     if not images:
         raise SettingError("images", "the list is empty", "name at least one image")

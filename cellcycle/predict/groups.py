@@ -1,8 +1,7 @@
-"""Images that are read together: which ones, and what they lend each other.
+"""Groups of images that are read together, and what they share: anchor, pixel size, light and flags.
 
-Fields of one slide or plate are stained and exposed alike, so that where the G1 peak lies is fitted to all their
-nuclei, and then to those of each well (`cellcycle.stain`); a sparse field, or one in which a drug has emptied G1, could
-not tell.
+Fields of one slide or plate are stained and exposed alike. So the G1 peak is fitted to all their nuclei, and then to
+those of each well (`cellcycle.stain`). A sparse field, or one in which a drug has emptied G1, has no clear peak.
 """
 
 import os
@@ -32,9 +31,9 @@ OTHER_PEAK, SAME_FIELD = "other_g1_peak", "same_field"
 
 
 def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tuple[list[dict], list[str]]:
-    """Return the columns of place and map of each image, by which they are grouped, and notes on how that is known.
+    """Return for each image its columns of place, map and group, and notes for the user on how these are known.
 
-    OME metadata are looked at where the names are those of files that may be read: `has_files`.
+    With `has_files`, the names are those of files, whose OME metadata are read.
     """
     images = list(map(Given.of, images))
     paths = [image.path for image in images]
@@ -45,7 +44,7 @@ def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tup
         places = _as_mapped(places, rows)
     notes = _notes_on_wells(paths, places) + notes
     known = [{"plate": place.plate, "well": place.well} for place in places]
-    # The same columns in every row, also where a map says nothing.
+    # All rows have the same columns, also where the map is blank.
     columns = [row | own | {n: v for n, v in row.items() if v != ""} for own, row in zip(known, rows, strict=True)]
     notes += _notes_on_times(paths, columns)
     called: dict[str, str] = {}  # one folder may be named in several ways
@@ -66,7 +65,7 @@ def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tup
         units = defaultdict(set)
         for k, (own, group) in enumerate(zip(columns, groups, strict=True)):
             units[group].add(own["well"] or k)
-        # Names and folders that share no well may be conditions of what the map has as one plate.
+        # Names and folders that share no well may be conditions on one plate of the map.
         if plate_map is not None and len(units) > 1 and share_no_well(units):
             groups = [shown_name(of_map)] * len(groups)
         elif len(units) > 1 and all(len(own) == 1 for own in units.values()):
@@ -78,7 +77,7 @@ def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tup
 
 
 def _as_mapped(places: list[Place], rows: list[dict]) -> list[Place]:
-    """Return places without those of files called a1 and b2 in several folders, unless the map has wells or plates."""
+    """Return places without those by well alone (a1, b2) in several folders, unless the map has wells or plates."""
     plates = {place.plate for place in places if place.rule == ALONE}
     if len(plates) < 2 or any(row.get("plate") or row.get("well") for row in rows):
         return places
@@ -86,7 +85,7 @@ def _as_mapped(places: list[Place], rows: list[dict]) -> list[Place]:
 
 
 def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
-    """Return by what the wells of images are known, with an example, and how many have none."""
+    """Return notes on how the wells of images are known, with an example, and on how many have none."""
     by_rule, stray, notes = defaultdict(list), [], []
     for path, place in zip(paths, places, strict=True):
         if place.well:
@@ -104,7 +103,7 @@ def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
 
 
 def _notes_on_times(paths: list[str], columns: list[dict]) -> list[str]:
-    """Return a note where images are times of one field by their names, and no map tells them apart."""
+    """Return a note (or none) if images are times of one field by their names, and no map distinguishes them."""
     fields = defaultdict(set)
     for path, own in zip(paths, columns, strict=True):
         fields[TIME.sub("", path), repr(own)].add(path)
@@ -115,7 +114,7 @@ def _notes_on_times(paths: list[str], columns: list[dict]) -> list[str]:
 
 
 def _rows_of_map(plate_map: Path, images: list[Given], places: list[Place], has_files: bool) -> tuple[list, list[str]]:
-    """Do as `read_map`, but of a map that does not fit say which image that was named is not there."""
+    """Return what `read_map` returns; if a map does not fit because an image does not exist, raise that error."""
     from cellcycle.predict.platemap import read_map
 
     try:
@@ -124,13 +123,13 @@ def _rows_of_map(plate_map: Path, images: list[Given], places: list[Place], has_
         names = [image.path for image in images if has_files and image.is_file and not is_url(image.path)]
         if gone := [name for name in names if not os.path.exists(name)]:
             raise ImageError(gone[0], "there is no such file", "check the path") from None
-        # Nor is it the map that is wrong here. What a plate or a folder of several lacks, and cannot be had, hides no
-        # fault of the map.
+        # If no image can be read, the map is not at fault. If only some of several cannot, an error of the map comes
+        # first.
         raise (images[0].error if all(image.error for image in images) else error) from None
 
 
 def _on_plates_apart(own_names: dict[str, str]) -> list[str]:
-    """Return the note on plates told from others of their own name, and how they are joined."""
+    """Return the note on plates that share a name with others, and on how to join them."""
     if not own_names:
         return []
     told, name = ", ".join([*own_names][:3]) + ", ..." * (len(own_names) > 3), next(iter(own_names.values()))
@@ -139,7 +138,7 @@ def _on_plates_apart(own_names: dict[str, str]) -> list[str]:
 
 
 def named_in(plate_map: Path | None, images: list) -> set[str]:
-    """Return the images that rows of a map name."""
+    """Return the paths of the images that rows of a map name; empty without a map."""
     if plate_map is None:
         return set()
     from cellcycle.predict.platemap import images_in
@@ -148,10 +147,9 @@ def named_in(plate_map: Path | None, images: list) -> set[str]:
 
 
 def share(images: list[Given], scale: Scale, least_quality: float) -> list[str]:
-    """Tell fields what those of their group lend them, by what was seen of all; return notes for the user.
+    """Give fields what their groups share, by the nuclei seen in all; return notes for the user.
 
-    What is no field, or could not be read, is judged by itself. So is a group whose common G1 peak has less than
-    `least_quality`.
+    Other images are predicted by themselves. So are groups whose common G1 peak has less than `least_quality`.
     """
     members, notes = defaultdict(list), []
     for image in images:
@@ -165,10 +163,10 @@ def share(images: list[Given], scale: Scale, least_quality: float) -> list[str]:
 
 
 def share_as_slide(images: list[Given], least_quality: float, must: bool) -> list[str]:
-    """Tell images the G1 peak of all their nuclei, crops too; return notes for the user.
+    """Give images, crops too, the G1 peak of all their nuclei; return notes for the user.
 
-    With less than `least_quality` each is judged by itself; where there `must` be a peak a `SettingError` says why
-    there is none.
+    Without a peak of `least_quality` each is predicted by itself; if there `must` be one, a `SettingError` says why
+    not.
     """
     _, anchor, peak, light = _in_common([image for image in images if image.seen is not None], least_quality)
     if anchor is None and must:
@@ -179,7 +177,7 @@ def share_as_slide(images: list[Given], least_quality: float, must: bool) -> lis
 
 
 def at_one_scale(images: list[Given], scale: Scale) -> list[str]:
-    """Tell crops without a pixel size at which scale they all are; return notes for the user."""
+    """Give crops without a possible pixel size one that is common to all; return notes for the user."""
     crops = [image for image in images if image.shows("nucleus")]
     at, size_um = of_one_scale([image.seen for image in crops], scale)
     for k in at:
@@ -189,11 +187,11 @@ def at_one_scale(images: list[Given], scale: Scale) -> list[str]:
 
 
 def compare_with_training(images: list[Given], rule: InputRule, is_shipped: bool = False) -> None:
-    """Tell crops by what flags those of the call are together unlike those of training."""
+    """Flag all crops of a prediction if together they are unlike the crops of training."""
     crops = [image for image in images if image.shows("nucleus")]
     nuclei = [image.seen for image in crops]
     is_of_other_margin, is_changed = are_unlike_training(nuclei, rule)
-    # A shipped model learned from cells that lie any way.
+    # Shipped models learned from cells of random orientation.
     is_changed |= is_shipped and are_stretched(nuclei)
     for image in crops:
         image.told.doubt(BY_MARGIN * is_of_other_margin)
@@ -201,22 +199,22 @@ def compare_with_training(images: list[Given], rule: InputRule, is_shipped: bool
 
 
 def are_unlike_training(nuclei: list[Nuclei], rule: InputRule) -> tuple[bool, bool]:
-    """Say whether nuclei are of another size in pixels, where these tell the model sizes, and of another exposure."""
+    """Return whether nuclei have another size in pixels, if the model measures size in pixels, and another exposure."""
     in_px = [one for one in nuclei if rule.crop_side_px(one.pixel_size_um if one.scale_is_known else None) is None]
     return is_of_other_size(in_px, rule.scale), is_of_other_exposure(nuclei, rule.scale)
 
 
 def pairs_of_one_field(images: list[Given]) -> list[tuple[Given, Given]]:
-    """Return which images show the same nuclei at the same places."""
+    """Return the pairs of fields that show the same nuclei at the same places."""
     fields = [image for image in images if image.shows("field")]
     found = same_fields([image.seen.centres for image in fields], [image.seen.shape for image in fields])
     return [(fields[i], fields[j]) for i, j in found]
 
 
 def refuse_other_light(pairs: list[tuple[Given, Given]]) -> None:
-    """Refuse images that are channels of one field: their nuclei are not bright alike. They tell others nothing.
+    """Refuse images that are channels of one field, by the brightness of their nuclei; they share nothing with others.
 
-    Whatever the files are called. That whose name alone says a stain of DNA is none of them.
+    File names play no role, except that an image is kept if it is the only one of a pair whose name says a DNA stain.
     """
     for pair in pairs:
         own = [(image.seen.centres, image.seen.measured["integrated_dna"]) for image in pair]
@@ -230,7 +228,7 @@ def refuse_other_light(pairs: list[tuple[Given, Given]]) -> None:
 
 
 def tell_apart(pairs: list[tuple[Given, Given]]) -> list[str]:
-    """Tell images that they show the nuclei of another once more; return notes for the user."""
+    """Flag images that show the same nuclei as another; return notes for the user."""
     pairs = [pair for pair in pairs if not any(image.told.refusal for image in pair)]
     again = {image for pair in pairs for image in pair}
     for image in again:
@@ -243,14 +241,14 @@ def tell_apart(pairs: list[tuple[Given, Given]]) -> list[str]:
 
 
 def _unit(columns: dict, k: int):
-    """Return what shares one stain: the well of an image, or where that is not known the image."""
+    """Return the key of what shares one stain: plate and well of an image, or its index if the well is unknown."""
     return (columns.get("plate"), columns["well"]) if columns.get("well") else k
 
 
 def _parts(group: str, fields: list[Given], notes: list[str]) -> dict[str, list[Given]]:
-    """Return a group, taken apart where its images were recorded in ways in which DNA does not compare."""
+    """Return a group by parts in which DNA is comparable: images of one bit depth and pixel size."""
     ways = defaultdict(list)
-    # What can be true of one field can be of all that state it.
+    # A pixel size that can be true for one field can be for all that state it.
     sizes = {image.seen.stated_um for image in fields if image.seen.scale_is_known}
     for image in fields:
         stated_um = image.seen.stated_um
@@ -264,17 +262,17 @@ def _parts(group: str, fields: list[Given], notes: list[str]) -> dict[str, list[
 
 
 def _in_common(images: list[Given], least_quality: float):
-    """Do as `fit_in_even_light` with images, but take no peak of less quality, and tell fields that stand still."""
+    """Return `fit_in_even_light` of images, without an anchor below `least_quality`; flag fields with one DNA peak."""
     nuclei, anchor, peak, light = fit_in_even_light([image.seen for image in images])
     for image in images if anchor is None else ():
-        # Crops were picked: that they are alike says nothing of a culture.
+        # Crops were selected, so that equal DNA says nothing about their culture.
         image.told.doubt(one_peak_flag(peak) * image.shows("field"))
     is_clear = anchor is not None and anchor.quality >= least_quality
     return nuclei, anchor if is_clear else None, peak, light
 
 
 def _lend(name: str, fields: list[Given], scale: Scale, least_quality: float) -> str:
-    """Tell the images of a group what they lend each other, nothing without a common G1 peak; return a note."""
+    """Give the images of a group what they share, nothing without a common G1 peak; return a note."""
     nuclei, anchor, peak, light = _in_common(fields, least_quality)
     units = [_unit(image.told.columns, k) for k, image in enumerate(fields)]
     if anchor is None:
@@ -285,7 +283,7 @@ def _lend(name: str, fields: list[Given], scale: Scale, least_quality: float) ->
         return f"G1 peaks differ ({finding}), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)
     for image, unit in zip(fields, units, strict=True):
-        # A group that lends nothing is none for the table, either.
+        # The column `group` is filled only here, for groups that share something.
         columns, flag = image.told.columns | {"group": name}, OTHER_PEAK * (unit in elsewhere)
         image.told = Shared(columns, own_anchor[unit], size_um, flag, light)
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"

@@ -1,4 +1,4 @@
-"""Rows as AnnData (`.h5ad`), which scanpy and its friends read: written by the description of that format on disk.
+"""Rows as AnnData (`.h5ad`), which scanpy and related packages read, by the specification of its format on disk.
 
 The package `anndata` itself, up to 0.12, cannot be installed beside pandas 3.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-# What is measured on a nucleus is X; where it lies is `obsm["spatial"]`, and all else stands in `obs`.
+# Measurements of nuclei are X, their positions `obsm["spatial"]`; all other columns are in `obs`.
 _MEASURED = (
     "area_px", "area_um2", "integrated_dna", "mean_dna", "background", "texture", "skewness", "eccentricity",
     "solidity", "edge_width_px", "dna_copies", "area_over_g1",
@@ -20,7 +20,7 @@ _WRITER = "cellcycle predict"
 
 @contextlib.contextmanager
 def h5ad_rows(path: Path):
-    """Do as `row_writer`, in memory until the last row is there: the columns of the format are whole."""
+    """As `row_writer`, but in memory until the last row, because the format stores whole columns."""
     import pandas as pd
 
     tables: list = []
@@ -30,7 +30,7 @@ def h5ad_rows(path: Path):
 
 
 def was_written_here(path: Path) -> bool:
-    """Say whether a file is as `cellcycle predict` left it: who saved it again may have added results."""
+    """Return whether `cellcycle predict` wrote a file last; others who saved it may have added results."""
     import h5py
 
     with contextlib.suppress(OSError), h5py.File(path) as file:
@@ -45,7 +45,7 @@ def _write(path: Path, table) -> None:
     measured = [name for name in _MEASURED if name in table]
     about = table.drop(columns=[*measured, *_PLACE])
     about.columns = _without_slashes(list(about))
-    # In memory, for the library ends the process where a disk is full.
+    # In memory first, because the library aborts the process if the disk is full.
     made = io.BytesIO()
     with h5py.File(made, "w") as file:
         file.attrs.update({"encoding-type": "anndata", "encoding-version": "0.1.0", "writer": _WRITER})
@@ -59,7 +59,7 @@ def _write(path: Path, table) -> None:
 
 
 def _without_slashes(names: list[str]) -> list[str]:
-    """Return names of columns without the slash, which parts groups there; none becomes that of another."""
+    """Return column names with "_" for "/", which separates groups in HDF5; they stay distinct."""
     made: list[str] = []
     for name in names:
         plain = name.replace("/", "_")
@@ -73,7 +73,7 @@ def _frame(file, name: str, table, index) -> None:
     import h5py
 
     frame = _group(file, name, "dataframe", "0.2.0", _index="_index")
-    # An empty list of names has no type of its own.
+    # The type of an empty list would be undefined.
     frame.attrs["column-order"] = np.array(list(table), dtype=h5py.string_dtype())
     _texts(frame, "_index", index)
     for column, values in table.items():

@@ -1,4 +1,4 @@
-"""What a run has finished, image by image, in a file beside its output: the same command goes on from there."""
+"""Journal of the finished images of a run, in a file beside its output, from which the same command resumes."""
 
 import contextlib
 import hashlib
@@ -23,9 +23,9 @@ from cellcycle.predict.predictor import ImagePrediction, ModelChoice, Settings
 def key_of(
     images: Sequence, masks: Sequence, choice: ModelChoice, settings: Settings, extras: Extras, read_as: tuple = ()
 ) -> str:
-    """Return what tells runs apart whose rows differ: images and masks as they are now, models, settings, version.
+    """Return a hash of all on which rows depend: images and masks as they are now, models, settings, extras, version.
 
-    `read_as` says how the images are read together, in what JSON takes.
+    `read_as` says how the images are read together, in types of JSON.
     """
     models = [choice.default.card, *([choice.anchored.card] if choice.is_auto else [])]
     facts = [
@@ -41,15 +41,15 @@ def key_of(
 
 
 def _state(image) -> list:
-    """Return a name with the size and time of its files, so that an image that was replaced is another one.
+    """Return a name and a hash of the sizes and times of its files, which changes if the image is replaced.
 
-    One behind a URL of which the server says nothing of the kind is another one each time.
+    If the server of a URL gives no such data, the state is different each time.
     """
     path = str(image)
     if is_url(path):
         return [path, *(state_at(path) or [secrets.token_hex()])]
     with contextlib.suppress(OSError, ValueError):
-        # An OME-Zarr is a folder, whose own time stays when chunks are written, of which one may be an older copy.
+        # An OME-Zarr is a folder, whose own time stays when chunks are written; a new chunk may have an older time.
         inside = [os.path.join(at, name) for at, _, names in os.walk(path) for name in names]
         found = [(file[len(path) :], os.stat(file)) for file in (path, *sorted(inside))]
         told = [(name, one.st_size, one.st_mtime_ns) for name, one in found]
@@ -58,13 +58,13 @@ def _state(image) -> list:
 
 
 class Journal(contextlib.AbstractContextManager):
-    """Finished images of one run; kept when the run is stopped or killed, removed when it is done.
+    """Finished images of one run; kept if the run is stopped or killed, removed when it is complete.
 
-    Rows lie in a file, what was found in images that are not finished yet in the `folder` beside it. An image that
-    could not be read or drawn is not kept: the next run tries it again, as it does one whose `targets`, the files
-    beside its row, were taken away or written by another run, and those that are told something else then (`heed`).
-    Where no journal can be written, or a live run of the same output holds it, the run goes on without, and `folder` is
-    None. Each key of `key_of` has its own until a run of the output is done.
+    Rows are in a file; nuclei of unfinished images are in the `folder` beside it. An image that could not be read or
+    drawn is not kept: the next run tries it again. So it does if its `targets`, the files beside its row, were removed
+    or changed since, or if it is told something else (`heed`). If no journal can be written, or a live run of the same
+    output holds it, the run continues without, and `folder` is None. Each key of `key_of` has its own until a run of
+    the output is complete.
     """
 
     def __init__(self, output: Path, key: str, choice: ModelChoice, targets: Sequence[dict[str, Path]]):
@@ -73,13 +73,13 @@ class Journal(contextlib.AbstractContextManager):
         self.path, self._all = output.with_name(f".cellcycle-{name}-{key[:12]}.partial"), f".cellcycle-{name}-*.partial"
         self._choice, self._targets, self._stream = choice, targets, None
         self.folder: Path | None = self.path.with_suffix(".found.partial")
-        # Of each finished image where its row begins, and a hash of what it was told.
+        # Offset of the row of each finished image, and hashes of what images are and were told.
         self._at: dict[int, int] = {}
         self._told, self._told_then = [""] * len(targets), {}
         try:
             self._open(key)
         except OSError:
-            # Such as a disk that took the file and not the folder: what was finished before stays for the next run.
+            # For example, the disk has room for the file but not for the folder: earlier rows stay for the next run.
             self._let_go()
             self._at.clear()
         if self._stream is None:
@@ -106,7 +106,7 @@ class Journal(contextlib.AbstractContextManager):
             stream.write(head)
         end = stream.tell()
         for line in iter(stream.readline, b""):
-            # The last one may have been cut off by the end of its run.
+            # The last line may be incomplete if its run was killed.
             try:
                 row = json.loads(line)
                 if row["targets"] == self._written(row["index"]):
@@ -120,20 +120,20 @@ class Journal(contextlib.AbstractContextManager):
         self.folder.mkdir(exist_ok=True)
 
     def _written(self, index: int) -> dict[str, list]:
-        """Return the state of the files beside the row of an image, however it is spelled, less those not there."""
+        """Return the state of the existing files beside the row of an image, independent of the spelling of paths."""
         return {what: _state(path)[1:] for what, path in self._targets[index].items() if os.path.exists(path)}
 
     def heed(self, shared: Sequence[Shared]) -> None:
-        """Forget finished images that those read with them told something else: some could not be read then, or now."""
+        """Forget finished images that were told something else before: other images could not be read then, or now."""
         told = (json.dumps(asdict(one), default=str) for one in shared)
         self._told = [hashlib.sha256(one.encode()).hexdigest()[:12] for one in told]
         self._at = {index: at for index, at in self._at.items() if self._told_then[index] == self._told[index]}
 
     def run(self, predict: Callable[[list[int]], Generator[ImagePrediction]]) -> Iterator:
-        """Yield the predictions of all images in order: finished ones from here, the rest as `predict` makes them."""
+        """Yield the predictions of all images in order: finished ones from the journal, the others from `predict`."""
         finished, n_images = dict(self._at), len(self._targets)
         made = predict([index for index in range(n_images) if index not in finished])
-        # A stream of its own, which stays when nothing more can be kept.
+        # A separate stream, which stays open when nothing more can be kept.
         with contextlib.closing(made), open(self.path, "rb") if finished else contextlib.nullcontext() as rows:
             for index in range(n_images):
                 if index in finished:
@@ -162,12 +162,12 @@ class Journal(contextlib.AbstractContextManager):
             self._stream.write(json.dumps(row).encode() + b"\n")
             self._stream.flush()
         except OSError:
-            # A disk too full for this may still have room for the table.
+            # A disk that is too full for the journal may still have room for the table.
             self._at.clear()
             self._let_go()
 
     def done(self) -> None:
-        """Remove the journal, for its run is done, and those of other runs of the output that were stopped."""
+        """Remove the journal, and those of other stopped runs of the same output."""
         self._at.clear()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -179,7 +179,7 @@ class Journal(contextlib.AbstractContextManager):
                     path.unlink()
 
     def _let_go(self) -> None:
-        """Let go of the file; with nothing finished it is removed."""
+        """Close the file; remove it if nothing is finished and nothing was found."""
         if self._stream is not None:
             with contextlib.suppress(OSError):
                 if not self._at and not (self.folder.is_dir() and any(self.folder.iterdir())):
@@ -189,7 +189,7 @@ class Journal(contextlib.AbstractContextManager):
             self._stream = None
 
     def __exit__(self, kind, *_) -> None:
-        """Keep it where the run was stopped, but not where it was refused before any row: it would be so again."""
+        """Keep the journal if the run was stopped, but not if it was refused before any row: it would be so again."""
         if self.folder is not None and not self._at and kind is not None and issubclass(kind, SettingError):
             shutil.rmtree(self.folder, ignore_errors=True)
         self._let_go() if kind else self.done()

@@ -1,4 +1,4 @@
-"""Planes, and the nuclei that were found in them, on disk without loss: nothing is read or found twice."""
+"""A lossless cache on disk of planes and the nuclei found in them, so that nothing is read or segmented twice."""
 
 import contextlib
 import json
@@ -16,24 +16,24 @@ from cellcycle.nuclei import Nuclei
 from cellcycle.segmentation.artefacts import Picture, look_over
 from cellcycle.segmentation.regions import bands
 
-# Texts of the measurements; numpy keeps objects only by pickle.
+# Prefix of text columns, which are saved as str: NumPy saves objects only by pickle.
 _TEXT = "text "
 _PICTURE = "painted picture"
-# Of 16 bits; as such a number, for pixels are float32.
+# The greatest value of 16 bits; float32, like pixels.
 _MOST = np.float32(65535)
 _BOX = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
 _SEEN = ("nucleus_id", "centroid_y_px", "centroid_x_px", *_BOX, "integrated_dna", "area_px", "flags")
 
 
 def slim(nuclei: Nuclei) -> Nuclei:
-    """Return nuclei without what is as large as their image, as they stay in memory of all images."""
+    """Return nuclei without arrays as large as their image, to keep those of all images in memory."""
     return replace(nuclei, labels=None, picture=None, measured={name: nuclei.measured[name] for name in _SEEN})
 
 
 def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bool = True) -> None:
-    """Write a plane, and its nuclei, as an .npz file: 2 bytes a pixel where that loses nothing, else 4.
+    """Write a plane, and its nuclei, as an .npz file, with 2 bytes per pixel if that is lossless, else 4.
 
-    Without the pixels, which can be read again, it holds little.
+    Without the pixels, which can be read again, the file is small.
     """
     about, arrays = {"plane": asdict(replace(plane, pixels=None))}, {}
     if with_pixels:
@@ -52,9 +52,9 @@ def keep(file: Path, plane: Plane, nuclei: Nuclei | None = None, with_pixels: bo
 
 
 def kept(file: Path, read: Callable[[], Plane] | None = None) -> tuple[Plane, Nuclei | None]:
-    """Return what `keep` wrote; `read` reads the plane anew where it was kept without its pixels.
+    """Return what `keep` wrote; `read` reads the plane again if it was kept without its pixels.
 
-    An `ImageError` says that it is another one by then: a microscope may still be writing.
+    Raises an `ImageError` if its pixels have changed since, as while a microscope still writes.
     """
     with np.load(file, allow_pickle=False) as found:
         arrays = dict(found)
@@ -77,7 +77,7 @@ def kept(file: Path, read: Callable[[], Plane] | None = None) -> tuple[Plane, Nu
 
 
 def seen(file: Path) -> Nuclei:
-    """Return the nuclei that `keep` wrote as by `slim`, without reading what is as large as their image."""
+    """Return the nuclei that `keep` wrote, as `slim` would, without reading arrays as large as their image."""
     with np.load(file, allow_pickle=False) as found:
         about = json.loads(str(found["about"]))
         columns = dict(_column(name, found[name]) for name in found if name.removeprefix(_TEXT) in _SEEN)
@@ -94,7 +94,7 @@ def _column(name: str, values: np.ndarray) -> tuple[str, np.ndarray]:
 
 
 def keep_if_possible(file: Path, plane: Plane, nuclei: Nuclei, with_pixels: bool = True) -> None:
-    """Do as `keep`, or leave all as it was where the disk does not take it."""
+    """As `keep`; if the disk refuses the file, leave nothing changed."""
     unfinished = file.with_name(f".{file.name}")
     with contextlib.suppress(OSError):
         try:
@@ -105,12 +105,12 @@ def keep_if_possible(file: Path, plane: Plane, nuclei: Nuclei, with_pixels: bool
 
 
 def smallest(labels: np.ndarray) -> np.ndarray:
-    """Return labels in two bytes each, if so many are enough."""
+    """Return labels as uint16 if that is enough, else unchanged."""
     return labels.astype(np.uint16) if labels.max(initial=0) < 2**16 else labels
 
 
 def _in_steps(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels in the steps of 16 bits, or as they are where these would lose something."""
+    """Return pixels as uint16 if that is lossless, else unchanged."""
     steps = np.empty(pixels.shape, np.uint16)
     for band in bands(pixels):
         steps[band] = np.rint(pixels[band] * _MOST)

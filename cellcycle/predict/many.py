@@ -1,4 +1,4 @@
-"""Many images in, their predictions out: the one loop of command line, page and notebooks, with flat memory."""
+"""Prediction of many images: the loop that command line, page and notebooks share, with constant memory."""
 
 import contextlib
 import os
@@ -25,8 +25,8 @@ from cellcycle.predict.kept import keep_if_possible, seen, slim
 from cellcycle.predict.pairs import with_masks
 from cellcycle.predict.predictor import AUTO, LEAST_QUALITY, ImagePrediction, ModelChoice, Predictor
 
-# Of images that are read together so much is kept on disk between the two steps, and no more than half of what is
-# free; the pixels of images beyond it are read twice.
+# Greatest size of the disk cache of images that are read together, which takes at most half of the free space; the
+# pixels of images beyond it are read twice.
 _MOST_KEPT_BYTES = 2 << 30
 
 
@@ -42,38 +42,38 @@ def predict(
     client=None,
     **settings,
 ):
-    """Predict the phases of all nuclei of one or many images; return a `DataFrame` with the `table_columns`.
+    """Return the predicted phases of all nuclei of one or many images, a `DataFrame` with the `table_columns`.
 
-    Several fields are read together, see `cellcycle.predict.groups`: by their plate map, their names, or their folder.
+    Several fields are read in groups by plate map, names or folders, see `cellcycle.predict.groups`.
 
     Parameters
     ----------
     images : path, Plane, array (H, W), or a list, column or generator of them
-        A path may be a file, a folder or a pattern like `plate/*.tif`. A file counts once; of a list, as of a folder,
-        copies and files of other stains are left out. Several arrays are called "array 1", "array 2" ...
+        A path is a file, a folder, a pattern like `plate/*.tif` or a URL. A file counts once; copies and files of other
+        stains are left out of lists and folders. Several arrays have the names "array 1", "array 2" ...
     model : str, Path or Checkpoint, optional
-        Name or folder of a checkpoint; "auto" chooses for each image, see `cellcycle.predict.predictor`.
+        Name or folder of a checkpoint; "auto" selects a model per image, see `cellcycle.predict.predictor`.
     is_slide : bool, optional
-        All images, crops too, are of one slide: they have the G1 peak of all their nuclei, as it is.
+        All images, crops too, are of one slide, and get the G1 peak of all their nuclei, without correction per well.
     is_each : bool, optional
-        Each image is judged by itself.
+        Each image is predicted by itself.
     plate_map : path, optional
-        Table that says which slide, condition, dose ... images or wells are, see `cellcycle.predict.platemap`.
+        Table of slide, condition, dose ... of images or wells, see `cellcycle.predict.platemap`.
     masks : folder or list, optional
-        Outlines of your own, see `cellcycle.masks`: the folder of the label images, found by the names of the images,
-        or one file or array (H, W) for each image. A number in them is the `nucleus_id`.
+        Your own outlines, see `cellcycle.masks`: a folder of label images, matched to images by name, or one file or
+        array (H, W) per image. Their numbers are the `nucleus_id`.
     n_jobs : int or None
-        Processes that share the images, None one a core; a script begins them below `if __name__ == "__main__":`.
+        Number of processes, None for one per core; a script needs `if __name__ == "__main__":` to start them.
     client : distributed.Client, optional
-        The workers of a cluster instead, which read the images by the same paths or URLs; see `docs/how_to`.
+        Use the workers of a cluster instead, which read the same paths or URLs; see `docs/how_to`.
     **settings
-        Of `Settings`: kind, channel, plane, pixel_size_um, segmentation, g1_position, g1_quality, g1_area_px, prior.
+        As `Settings`: kind, channel, plane, pixel_size_um, segmentation, g1_position, g1_quality, g1_area_px, prior.
 
     Raises
     ------
     CellCycleError
-        The only image cannot be read, or a name or setting is wrong. Of several images, those that cannot be
-        read are rows with the flag "unreadable" and the reason in the column "error".
+        A single image cannot be read, or a name or setting is wrong. Of several images, one that cannot be read is a
+        row with the flag "unreadable" and the reason in the column "error".
     """
     import pandas as pd
 
@@ -108,9 +108,9 @@ def _tell(said: str) -> None:
 
 
 def _with_masks(images: list[Given], named: list[str | Given], masks) -> list[Given]:
-    """Return the images without those that are masks of others, each with its mask.
+    """Return the images that are not masks of others, each with its mask.
 
-    A mask is given for each image as `named`, of which some were left out, or where folders are named for each in them.
+    A list has one mask per image in `named`, also for those left out since; for folders, one per image in them.
     """
     if masks is None:
         return images
@@ -121,7 +121,7 @@ def _with_masks(images: list[Given], named: list[str | Given], masks) -> list[Gi
     named = named if is_each else keys
     if len(masks) != len(named):
         raise SettingError("masks", f"{len(masks)} for {len(named)} images", "give one an image, or their folder")
-    # Of a file that is named twice the first.
+    # If a file is named twice, its first mask counts.
     mask_of = dict(reversed(list(zip(named, masks, strict=True))))
     for image, key in zip(images, keys, strict=True):
         image.mask = mask_of.get(key)
@@ -130,9 +130,9 @@ def _with_masks(images: list[Given], named: list[str | Given], masks) -> list[Gi
 
 @contextlib.contextmanager
 def workers_of(model, settings: Settings, n_jobs: int = 1, client=None) -> Iterator[Callable]:
-    """Open processes, or a cluster, that find and then predict: `do` of `look_first` and `run_batch`."""
+    """Open processes, or a cluster, and yield `do`, by which `look_first` and `run_batch` use them."""
     with tasks.workers(n_jobs, start=Predictor, start_arguments=(model, settings), client=client) as do:
-        # The workers of a cluster have working folders of their own.
+        # Workers of a cluster have other working folders.
         yield do if client is None else lambda function, items: do(function, ((i.from_root(), m) for i, m in items))
 
 
@@ -146,19 +146,19 @@ def look_first(
     do: Callable,
     folder: Path | None = None,
 ) -> list[str]:
-    """Find the nuclei of images, and tell each what it is told by those that are read with it; return notes.
+    """Find the nuclei of images, and set what each is told by those read with it; return notes for the user.
 
-    "together" has fields share by their groups, the `columns` of `layout`; "slide" takes all images for one, crops too,
-    with one G1 peak; by both, crops without a pixel size that can be get one scale; "each" looks at none beforehand.
-    Without a clear peak images are judged by themselves; under "slide" a `SettingError` says why there is none where a
-    model that needs it was named. Channels of one field are refused. What was found is kept in the folder.
+    `how` is "together": fields share within groups, by the `columns` of `layout`; "slide": all images, crops too, have
+    one G1 peak; or "each": nothing is shared. With the first two, crops without a possible pixel size get a common one,
+    and channels of one field are refused. Without a clear peak, images are predicted by themselves; with "slide" and a
+    named model, this is a `SettingError`. The nuclei found are kept in `folder`.
     """
     for k, (image, own) in enumerate(zip(images, columns, strict=True)):
         image.group, image.told = own["group"], Shared(own | {"group": ""})
         image.file = image.file if folder is None else folder / f"{k}.npz"
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
     has_scale = settings.kind == "field" or rule.pixel_size_um is None
-    # Whether they are of other sizes or exposure than those of the training, crops tell together.
+    # Whether size or exposure is unlike that of training is tested for all crops together.
     is_shipped = choice.default.name in shipped_names()
     are_compared = settings.kind != "field" and (is_shipped or max(rule.scale.area_px, rule.scale.brightest) > 0)
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
@@ -181,9 +181,9 @@ def look_first(
 
 
 def _see(images: list[Given], folder: Path | None, do: Callable) -> None:
-    """Find the nuclei of all images, and keep them in the folder, with pixels as far as there is room."""
+    """Find the nuclei of all images, and keep them in `folder`, with their pixels as long as there is room."""
     room = 0 if folder is None else min(_MOST_KEPT_BYTES, shutil.disk_usage(folder).free // 2)
-    # Taken as processes are free: by then it is known how much room there is.
+    # A generator: each item is made when a process is free, when the remaining room is known.
     items = ((image, room > 0) for image in images)
     for image, image.seen in zip(images, do(found_in, items), strict=True):
         if folder is not None and image.file.exists():
@@ -191,9 +191,9 @@ def _see(images: list[Given], folder: Path | None, do: Callable) -> None:
 
 
 def found_in(predictor: Predictor, item: tuple[Given, bool]) -> Nuclei | None:
-    """Find the nuclei of an image and keep them in its file, perhaps with their pixels, unless they stand there.
+    """Return the nuclei of an image, from its cache file, or found and then kept there, perhaps with pixels.
 
-    None where it cannot be read: `predict` says why.
+    None if the image cannot be read: `predict` reports the reason.
     """
     image, with_pixels = item
     if image.file is not None and image.file.exists():
@@ -211,7 +211,7 @@ def found_in(predictor: Predictor, item: tuple[Given, bool]) -> Nuclei | None:
 
 
 def run_batch(images: list[Given], do: Callable, extras: Extras | None = None) -> Iterator[ImagePrediction]:
-    """Predict images and write their extras; yield predictions without pixels, in order. `do` is of `workers_of`."""
+    """Predict images and write their extras; yield predictions without pixels, in order. `do`: see `workers_of`."""
     return do(_predict_one, [(image, extras or Extras()) for image in images])
 
 

@@ -1,4 +1,4 @@
-"""Write prediction tables as they come, each file whole or not at all."""
+"""Writers of prediction tables, image by image; each file is written completely or not at all."""
 
 import contextlib
 import json
@@ -12,20 +12,20 @@ from cellcycle.files import FULL, is_stream, whole_file
 from cellcycle.names import cell
 from cellcycle.predict.h5ad import h5ad_rows
 
-# The significant digits of what was measured; whole numbers end without a point.
+# Six significant digits; whole numbers have no decimal point.
 DIGITS = "%.6g"
 
 
 @contextlib.contextmanager
 def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], None]]:
-    """Open a file, or standard output without one, for rows; a file appears when everything was written.
+    """Open a file, or standard output without one, for rows; a file appears when all rows are written.
 
-    Yields what takes one `DataFrame` after the other, all with the same columns. Where the disk is full, a
-    `SettingError` names the file beside it in which the whole rows are kept that were written by then.
+    Yields a function that takes one `DataFrame` after the other, all with the same columns. If the disk is full, a
+    `SettingError` names the file beside it that keeps the complete rows written so far.
     """
     if output is None:
         if hasattr(sys.stdout, "reconfigure"):
-            # Tables are UTF-8 whatever the locale is.
+            # Tables are UTF-8 in any locale.
             sys.stdout.reconfigure(encoding="utf-8")
         with text_rows(name, sys.stdout) as write:
             yield write
@@ -47,7 +47,7 @@ def row_writer(name: str, output: Path | None) -> Iterator[Callable[[object], No
 
 
 def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
-    """Keep the whole rows of a file for which the disk was too small, beside it; return their file."""
+    """Move the complete rows of a file on a full disk to a file beside it; return that, None without rows."""
     if name in _BINARY or is_stream(output):
         return None
     text, kept = unfinished.read_bytes(), output.with_name(f"{output.stem}.part{output.suffix}")
@@ -56,7 +56,7 @@ def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
         return None
     os.truncate(unfinished, len(whole))
     if name == "json":
-        # In the place of the row that was begun.
+        # The end of the list replaces the incomplete row.
         with open(unfinished, "r+b") as stream:
             stream.seek(len(whole.rstrip(b",\n")))
             stream.write(b"\n]\n")
@@ -66,30 +66,30 @@ def _keep_finished(name: str, unfinished: Path, output: Path) -> Path | None:
 
 
 def _harmless(table):
-    """Return a table whose texts and names of columns no spreadsheet takes for formulas, nor a terminal for codes.
+    """Return a table with texts and column names that no spreadsheet takes for formulas, nor a terminal for codes.
 
-    Numbers have no more digits than can mean something: probabilities four decimals, others those of `DIGITS`.
+    Numbers have only meaningful digits: probabilities four decimals, others those of `DIGITS`.
     """
     from pandas.api.types import is_float_dtype, is_numeric_dtype
 
     table = table.rename(columns=cell)
     table = table.round({name: 4 for name in table.columns if name.startswith("p_") or name == "confidence"})
     made = {name: values.map(lambda n: float(DIGITS % n)) for name, values in table.items() if is_float_dtype(values)}
-    # pandas before 3 has no type of its own for texts.
+    # Not by text type: pandas before 3 has none.
     made |= {name: values.map(cell) for name, values in table.items() if not is_numeric_dtype(values)}
     return table.assign(**made)
 
 
 @contextlib.contextmanager
 def text_rows(name: str, stream):
-    """Do as `row_writer`, in an open stream: CSV, TSV or JSON."""
+    """As `row_writer`, for an open stream: CSV, TSV or JSON."""
     is_empty = True
 
     def write(table) -> None:
         nonlocal is_empty
         table = _harmless(table)
         if name == "json":
-            # pandas' own JSON rounds to 15 decimals; every format holds the same numbers here.
+            # Not pandas' own JSON, which rounds to 15 decimals: all formats have the same numbers.
             for row in table.astype(object).where(table.notna(), None).to_dict("records"):
                 stream.write(("[\n" if is_empty else ",\n") + json.dumps(row, ensure_ascii=False))
                 is_empty = False

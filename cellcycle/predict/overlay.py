@@ -13,24 +13,24 @@ from cellcycle.phases import NO_CALL_COLOUR, class_colours, rgb
 from cellcycle.predict.predictor import ImagePrediction
 
 OVERLAY_SUFFIX = "_phases.png"
-# Stands in every overlay, so that none is taken for an image of nuclei or replaces one.
+# The mark in every overlay, so that none is taken for an image of nuclei or replaces one.
 _MARK = "cellcycle overlay"
 _LEGEND_PX = 16
 _NUMBER_PX = 11
 
 
 def stretched(pixels: np.ndarray) -> np.ndarray:
-    """Return an image as uint8, from its 0.5 to its 99.8 percentile."""
+    """Return an image as uint8, stretched from percentile 0.5 to 99.8."""
     step = max(1, int(np.sqrt(pixels.size / 1e6)))
     low, high = np.percentile(pixels[::step, ::step], [0.5, 99.8])
     return np.clip((pixels - low) * np.float32(255 / max(high - low, 1e-9)), 0, 255).astype(np.uint8)
 
 
 def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.ndarray:
-    """Return an image with the outlines of its nuclei in the colours of the classes, (H, W, 3) uint8.
+    """Return an image with outlines of its nuclei in the colours of the classes, uint8 (H, W, 3).
 
-    Nuclei without a call are gray. Where there are several, each that is wide enough holds its number in the table.
-    There is a legend where there is room, of the gray, too, where it occurs.
+    Nuclei without a call are gray. If there are several nuclei, each that is wide enough contains its `nucleus_id`. An
+    image that is wide enough gets a legend below it (20 rows more), with "no call" if that occurs.
     """
     pixels = prediction.plane.pixels
     picture = np.repeat(stretched(pixels)[..., np.newaxis], 3, axis=2)
@@ -50,18 +50,18 @@ def draw_overlay(prediction: ImagePrediction, classes: tuple[str, ...]) -> np.nd
 
 
 def write_overlay(path: Path, prediction: ImagePrediction, classes: tuple[str, ...], origin: str = "") -> None:
-    """Write the overlay of an image, which tells its `origin`, as PNG; only an earlier overlay is replaced."""
+    """Write the overlay of an image, which records its `origin`, as PNG; only an earlier overlay is replaced."""
     refuse_unmarked(path, _MARK, "overlay", "name another folder with --overlay")
     write_image(path, draw_overlay(prediction, classes), mark=mark_of(_MARK, origin))
 
 
 def is_overlay(path) -> bool:
-    """Say whether a file is a picture that `write_overlay` wrote, and so none of nuclei to predict."""
+    """Return whether a file is a picture that `write_overlay` wrote, and no image to predict."""
     return str(path).endswith(OVERLAY_SUFFIX) and has_mark(path, _MARK)
 
 
 def _with_numbers(picture: np.ndarray, prediction: ImagePrediction) -> np.ndarray:
-    """Write the number of each nucleus into its middle, where it leaves a margin to the outline."""
+    """Write the number of each nucleus at its centre, if there is a margin to the outline."""
     from PIL import Image, ImageDraw, ImageFont
 
     columns, font = prediction.columns, ImageFont.load_default(_NUMBER_PX)
@@ -76,7 +76,7 @@ def _with_numbers(picture: np.ndarray, prediction: ImagePrediction) -> np.ndarra
 
 
 def _with_legend(picture: np.ndarray, colours: dict[str, str]) -> np.ndarray:
-    """Put a strip with the classes and their colours below the picture, where it is wide enough."""
+    """Add a strip with the classes and their colours below the picture, if it is wide enough."""
     from PIL import Image, ImageDraw
 
     width_px = sum(_LEGEND_PX + 9 * len(name) + 8 for name in colours)

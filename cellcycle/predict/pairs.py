@@ -1,4 +1,4 @@
-"""Which mask of a folder belongs to which image."""
+"""Pairing of images with their masks in a folder, by names."""
 
 import os
 import unicodedata
@@ -17,16 +17,16 @@ _DEPTH = 6
 
 
 def with_masks(images: list[Given], named: Iterable, folder) -> tuple[list[Given], list[Path]]:
-    """Return the images that are no masks of others, each with its mask, and the masks that belong to no image.
+    """Return the images that are not masks of others, each with its mask, and the masks that belong to no image.
 
-    `named` are the images that are meant as such, whatever they are: a folder of images may hold its masks, too.
+    Images in `named` are always kept. Others may be masks, because a folder of images may contain masks, too.
     """
     for image, mask in zip(images, find_masks(images, folder), strict=True):
         image.mask = mask
     used = {os.path.realpath(image.mask) for image in images if not isinstance(image.mask, ImageError)}
     below, named = os.path.join(os.path.realpath(folder), ""), set(map(str, named))
     real = {image: os.path.realpath(image.path) for image in images if image.is_file}
-    # A folder of masks within that of the images holds no image.
+    # A folder of masks inside the folder of images contains no image.
     has_others = not all(path.startswith(below) for path in real.values())
     masks = used | {path for path in real.values() if has_others and path.startswith(below)}
     kept = [image for image in images if str(image) in named or real.get(image) not in masks]
@@ -35,10 +35,10 @@ def with_masks(images: list[Given], named: Iterable, folder) -> tuple[list[Given
 
 
 def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
-    """Return the mask of each image: by its name, with a word like `_masks` or `-labels` or without, in a folder.
+    """Return the mask of each image from a folder, by its name, with or without a word like `_masks` or `-labels`.
 
-    Where images lie in several folders, masks lie in folders named so, or have the folder's name before theirs. Where
-    there is none, or none that is clear, an ImageError says so.
+    If images are in several folders, masks are in folders of the same names, or their names begin with that of the
+    folder. If an image has no mask, or no clear one, an ImageError says so.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -63,7 +63,7 @@ def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
 
 
 def _by_name(folder: Path) -> dict[tuple, list[tuple[int, Path]]]:
-    """Return the files below a folder by their folder and the name of the image they could be of."""
+    """Return the files below a folder, by folder and possible name of their image, with their number of mask words."""
     there = defaultdict(list)
     pickles = folder.rglob(f"*{_PICKLE}")
     for file in [*list_images(folder), *pickles]:
@@ -80,12 +80,12 @@ def _by_name(folder: Path) -> dict[tuple, list[tuple[int, Path]]]:
 
 
 def _same(name: str) -> str:
-    """Return a name as it is compared: some systems take letters apart from their accents."""
+    """Return a name in the form for comparison: some systems store accents as separate characters."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _mask_of(image: Given, folder: Path, there: dict) -> tuple[tuple, Path | ImageError]:
-    """Return the mask of an image and how far its place and name are from the image's: the nearest are taken."""
+    """Return the rank of an image's mask, by likeness of folders and names (the least is nearest), and the mask."""
     if image.error is not None:
         return (), image.error
     if not image.is_file:
@@ -114,7 +114,7 @@ def _mask_of(image: Given, folder: Path, there: dict) -> tuple[tuple, Path | Ima
 
 
 def _can_be(file: Path, n_words: int, image: Path) -> bool:
-    """Say whether a file can be the mask of an image: not by a plain name beside it, where images lie too."""
+    """Return whether a file can be the mask of an image: in the image's own folder it needs a mask word."""
     return n_words > 0 or os.path.realpath(file.parent) != os.path.realpath(image.parent)
 
 

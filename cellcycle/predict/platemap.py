@@ -1,4 +1,4 @@
-"""A plate map: a table that says of images or wells which condition, dose or replicate they are."""
+"""Plate maps: tables that give condition, dose, replicate ... of images or wells."""
 
 import os
 import re
@@ -30,12 +30,12 @@ _COLUMNS = ("image", "plate", "well", *TEXTS_OF_MAP, *NUMBERS_OF_MAP)
 
 
 def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict], list[str]]:
-    """Return what a map says of each image, by its columns without `image`, and notes on how it was read.
+    """Return for each image a dict of the columns of a map, without `image`, and notes on how the map was read.
 
-    The column `image` holds paths, or names that no other image has; without it `well`, with `plate` where there are
-    several, is looked up in the `places` of the images. Each image is in one row, and each row with an `image` is of
-    one; else, and where a column seems misspelt or is doubled, a well or number none, or a place another than the
-    image's own, a `DataError` says so. An image that could not be listed has no row.
+    The column `image` has paths, or unique names of images. Without it, `well`, and `plate` if there are several, are
+    looked up in the `places` of the images. Each image must be in one row, and each row with an `image` must match one.
+    If not, or if a column seems misspelt or occurs twice, a well or number is invalid, or a place contradicts that of
+    the image, a `DataError` is raised. An image that could not be listed needs no row.
     """
     file, images = Path(file), list(map(Given.of, images))
     if not file.exists() or file.is_dir():
@@ -75,7 +75,7 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
 
 
 def images_in(file: Path, images: list) -> set[str]:
-    """Return the images that rows of a map name; none where it cannot be read, for `read_map` says why."""
+    """Return the paths of images that rows of a map name; empty if it cannot be read: `read_map` then says why."""
     images, found = list(map(Given.of, images)), set()
     with suppress(DataError, OSError):
         table = read_text(Path(file), dict.fromkeys(_COLUMNS, ()), (), is_all=True)[0]
@@ -88,8 +88,8 @@ def images_in(file: Path, images: list) -> set[str]:
 
 
 def _check_names(file: Path, rows: dict[int, dict]) -> None:
-    """Refuse names that differ by capitals alone, and a row without a plate or slide where others have one."""
-    # The report takes donors for replicates.
+    """Refuse names that differ only by capitals, and a row without a plate or slide if others like it have one."""
+    # Replicates and donors are compared within conditions: the report takes donors for replicates.
     for name in ("plate", "slide", "condition", "replicate", "donor"):
         said = defaultdict(list)
         for row in rows.values():
@@ -101,18 +101,18 @@ def _check_names(file: Path, rows: dict[int, dict]) -> None:
         for line, row in rows.items():
             beside[row.get(other)][line] = bool(row.get(name))
         for has in beside.values():
-            # Of merged cells the first alone keeps what they say.
+            # Only the first of merged spreadsheet cells keeps their text.
             if len({*has.values()}) > 1:
                 line = next(line for line, is_said in has.items() if not is_said)
                 raise DataError(file, f"line {line}: it names no {name}, as other lines do", "add it")
 
 
 def _check_places(file: Path, images, places: list[Place], rows: dict[int, dict], line_of: dict[int, int]) -> None:
-    """Refuse a row that puts an image into another well than its name, or another place than its metadata."""
+    """Refuse a row that contradicts the well in an image's name, or the plate or well in its metadata."""
     for k, line in line_of.items():
         place = places[k]
         by = "metadata" if place.is_stated else "name"
-        # What a folder or file is called is not always the name of its plate, nor a1 that of a well.
+        # The name of a folder or file need not be that of its plate, nor a name like a1 that of a well.
         for what in ("plate", "well") if by == "metadata" else () if place.rule == ALONE else ("well",):
             said, own = rows[line].get(what), place.own if what == "plate" else place.well
             if said and own and not (place.is_on(said) if what == "plate" else said == own):
@@ -121,7 +121,7 @@ def _check_places(file: Path, images, places: list[Place], rows: dict[int, dict]
 
 
 def _said(row: dict) -> str:
-    # Numbers that are none are unlike each other.
+    # As text, because NaN differs from NaN.
     return repr({name: value for name, value in row.items() if name != "image"})
 
 
@@ -137,9 +137,9 @@ def _told(place: Place) -> str:
 
 
 def _with_points(file: Path, said: pd.Series, separator: str) -> pd.Series:
-    """Return a column of numbers with decimal points; refuse one of two decimal marks, or of what may be thousands.
+    """Return a column of numbers with decimal points; refuse mixed decimal marks, and numbers with a mark of thousands.
 
-    Spreadsheets that write 0,5 part cells by semicolons or tabs; so do others, which write 1,000 for a thousand.
+    Spreadsheets that write 0,5 separate cells by semicolons or tabs. So do others, which write 1,000 for a thousand.
     """
     if separator not in (";", "\t"):
         return said
@@ -162,7 +162,7 @@ def _is_amount(said: str) -> bool:
 
 
 def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
-    """Return a row with clean texts, wells in one spelling, and numbers as such."""
+    """Return a row with clean texts, wells spelled like A01, and numbers as float."""
     found: dict = {name: clean(value) for name, value in row.items() if name != "image"}
     if "image" in row:
         found["image"] = row["image"].strip()
@@ -179,11 +179,11 @@ def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
 
 
 def _by_image(file: Path, images: list[Given], notes: list[str]):
-    """Return what finds the image of a row: by its path as seen from here or from the map, or by its name alone.
+    """Return a function that finds the image of a row, by its path relative to here or to the map, or by its name.
 
-    At last one is taken that alone has the name in other letters, with another ending or elsewhere; a note tells.
+    Last, it takes the only image of that name with other capitals, another suffix or another folder, with a note.
     """
-    # Accents may be letters of their own, or marks on them: the eye sees no difference.
+    # Accented letters may be one character or two; they look the same.
     spellings = (str, partial(unicodedata.normalize, "NFC"), _loosely)
     known, near = {spelled: defaultdict(set) for spelled in spellings}, []
     for k, image in enumerate(map(str, images)):
@@ -193,7 +193,7 @@ def _by_image(file: Path, images: list[Given], notes: list[str]):
 
     def find(line: int, row: dict) -> list[int]:
         name = row["image"].replace("\\", "/") if os.sep == "/" and "\\" in row["image"] else row["image"]
-        # A path from the root, where no image is, is that of another computer.
+        # An absolute path without an image is from another computer.
         keys = [*map(os.path.realpath, (name, file.parent / name)), _FROM_ROOT.sub("", name)] if name else []
         for spelled, key in product(spellings, keys):
             same = [*known[spelled].get(spelled(key), ())]
@@ -216,11 +216,11 @@ def _loosely(name: str) -> str:
 
 
 def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list[str]):
-    """Return what finds the images of a row by its well, and by its plate where the map has a column for it.
+    """Return a function that finds the images of a row by its well, and by its plate if the map has that column.
 
-    Of a plate that was told from others of its name, rows that name it so count before those of that name, which join
-    all of it. Plates that metadata name are refused without that column; folders and names may be times or sites of one
-    plate, and may call the only one otherwise than the map, whose name counts.
+    If several plates share a name, a row with the extended name of one comes before rows with the common name, which
+    match all of them. Several plates in metadata need that column. Folders and names may be times or sites of one
+    plate; if they give a single plate, the map may name it otherwise.
     """
     placed = [k for k, place in enumerate(places) if place.well]
     if not placed:
@@ -228,7 +228,7 @@ def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list
         raise DataError(file, "it names wells, but the names of the images do not say theirs", remedy)
     has_plate = "plate" in next(iter(rows.values()))
     said = {(row.get("plate"), row["well"]) for row in rows.values()}
-    # One for all wells: of many plates it takes long.
+    # Once per plate, not per well: with many plates it takes long.
     plates = {k: replace(places[k], well="") for k in placed}
     names = {name for name, _ in said if has_plate}
     called = {plate: _called(plate, names) for plate in {*plates.values()}}
@@ -260,7 +260,7 @@ def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list
 
 
 def _called(place: Place, names: set[str]) -> str | None:
-    """Return by which of several names of plates a map means that of a place, None for none, or where two may be it."""
+    """Return which of the `names` of plates in a map is that of a place; None if none is, or if two could be."""
     fitting = set(filter(place.is_on, names))
     for closest in ({place.plate} - {place.own}) & fitting, fitting - {place.own}, fitting:
         if closest:

@@ -1,8 +1,8 @@
-"""One image in, its nuclei with their phases out: how it is read, which model looks at it, what the model says.
+"""Prediction of one image: it is read, its nuclei are found, a model is chosen, and their phases are predicted.
 
-`model="auto"` takes the model that is anchored to the G1 peak wherever that peak is known: fitted to the nuclei of
-the field with at least `LEAST_QUALITY`, or of all fields that are read with it, or given. Everything else, one nucleus
-or a field without a clear peak, gets the model that needs nothing but the picture.
+`model="auto"` takes the model that is anchored to the G1 peak if the peak is known: fitted with at least
+`LEAST_QUALITY` to the nuclei of the field, or of all fields that are read with it, or given. All other images, crops of
+one nucleus and fields without a clear peak, get the model that needs only the picture.
 """
 
 from dataclasses import dataclass, field, replace
@@ -34,29 +34,29 @@ from cellcycle.segmentation.same_field import shows_twice
 from cellcycle.stain import hold_more_than_g2
 
 AUTO = "auto"
-# Down to this quality the anchored model was measured to do better than the picture alone, on simulated slides with
-# usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks were not met there.
+# Down to this quality of the G1 peak, the anchored model does better than the picture alone, on simulated slides with
+# usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks did not occur there.
 LEAST_QUALITY = 0.1
 INVERTED = "it shows dark objects on a bright ground; if those are nuclei, invert it (in ImageJ: Edit > Invert)"
-# The same for every image, so that one line tells it of many.
+# The same text for every image, so that one line reports many.
 EVEN_LIGHT = "uneven light, which its own nuclei tell, is taken out of their DNA (column light)"
 BRIGHT = "objects as large as its nuclei and far brighter, left out as dirt: {}"
-# Finer pixels than this, in um, hold less light each than any that the shipped models learned from.
+# Pixels finer than this, in um, have less light each than in any training image of the shipped models.
 _FINEST_UM = 0.3
-# Median width in um of the rims of a picture: of simulated fields and crops in focus 3.4 and less, at pixels of 0.3 to
-# 1 um; where blur, or pixels of 1.3 um, take half of the calls by the picture alone 3.6 and more.
+# Greatest median width in um of the edges of nuclei: in focus 3.4 and less in simulated fields and crops with pixels of
+# 0.3 to 1 um; 3.6 and more where blur, or pixels of 1.3 um, spoil half of the calls by the picture alone.
 _WIDEST_RIM_UM = 3.5
-# Sizes of a pixel that differ by less are the same, rounded.
+# Pixel sizes that differ by less than this factor are equal but for rounding.
 _SAME_SIZE = 1.02
-# Nuclei that are cut and scored at a time.
+# Number of nuclei that are cut and predicted at a time.
 _BATCH = 256
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The models among which images are shared out.
+    """The models among which one is chosen for each image.
 
-    `default` is the named model, or under "auto" the one for images without a G1 peak; nuclei are found at its scale.
+    `default` is the named model, or under "auto" that for images without a G1 peak; it sets the scale of nuclei.
     """
 
     default: Checkpoint
@@ -64,9 +64,9 @@ class ModelChoice:
 
     @classmethod
     def of(cls, model, settings: Settings | None = None) -> "ModelChoice":
-        """Return the choice for "auto", a name or folder of a checkpoint, a Checkpoint, or a choice made before.
+        """Return the choice for "auto", a name or folder of a checkpoint, a `Checkpoint`, or an earlier choice.
 
-        A `SettingError` says that the model lacks classes that the prior of the settings weighs.
+        Raises a `SettingError` if the model lacks a class that the prior of the settings weighs.
         """
         if isinstance(model, cls):
             return model
@@ -83,9 +83,10 @@ class ModelChoice:
         return load_checkpoint(shipped_dir() / ANCHORED)
 
     def take(self, kind: str, giver: str, peak: G1Peak | None) -> tuple[Checkpoint, str]:
-        """Return the model for an image, and why for the column `model_reason`: "" for one that was named.
+        """Return the model for an image, and the text of the column `model_reason`, "" for a named model.
 
-        `giver`: what the G1 peak is of, if it was given; else `peak` was fitted to the nuclei of a field.
+        `giver` names the source of a given G1 peak, "group" or "slide"; if "", `peak` was fitted to the image's own
+        nuclei.
         """
         if not self.is_auto:
             return self.default, ""
@@ -98,12 +99,12 @@ class ModelChoice:
 
 @dataclass(frozen=True, eq=False)
 class ImagePrediction:
-    """What was found in one image, by its path or name.
+    """The prediction of one image, by its path or name.
 
-    `columns`, those of `table_columns`, have one entry a nucleus, and one without a call where the image holds none or
-    cannot be read. `checkpoint` is the model that looked at it, None where nothing was looked at; `nuclei` say where
-    they lie in the `plane`, None for an image that cannot be read. `error` says why it cannot, `note` what else went
-    wrong, `remark` what had to be understood in its mask, `plane_note` what its file or its user states that cannot be.
+    `columns`, those of `table_columns`, have one entry per nucleus, or one without a call if the image has no nucleus
+    or cannot be read. `checkpoint` is the model that was used, None for none; `nuclei` are those found in the `plane`,
+    None for an image that cannot be read. `error` is the reason for that, `note` what else failed, `remark` how its
+    mask was read, `plane_note` remarks on file, scale, light and omitted objects.
     """
 
     image: str
@@ -118,22 +119,22 @@ class ImagePrediction:
 
     @cached_property
     def table(self):
-        """The columns as a `pandas.DataFrame`, one row a nucleus."""
+        """The columns as a `pandas.DataFrame`, one row per nucleus."""
         return as_frame(self.columns)
 
     @property
     def ids(self) -> list[int]:
-        """Numbers of the nuclei in the image."""
+        """The `nucleus_id` of each nucleus in the image."""
         return [int(number) for number in self.columns["nucleus_id"] if np.isfinite(number)]
 
     @property
     def n_nuclei(self) -> int:
-        """Nuclei in the image."""
+        """Number of nuclei in the image."""
         return len(self.ids)
 
 
 class Predictor:
-    """A model ready to look at images; its `checkpoint` is the named one, under "auto" that for no G1 peak."""
+    """A model ready to predict images; its `checkpoint` is the named one, under "auto" that for no G1 peak."""
 
     def __init__(self, model=AUTO, settings: Settings | None = None):
         self.settings = settings or Settings()
@@ -143,8 +144,8 @@ class Predictor:
     def predict(self, image, mask=None) -> ImagePrediction:
         """Predict one image: a path, a `Plane`, or an array (H, W) with intensities in [0, 1].
 
-        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without it they are found.
-        An image that cannot be read gives a prediction with its `error`; a setting that none can satisfy is raised.
+        A mask, a path or array (H, W) of whole numbers, outlines its nuclei; without one they are segmented. For an
+        image that cannot be read, the prediction has an `error`; errors of settings and models are raised.
         """
         image = Given.of(image)
         if mask is not None:
@@ -163,23 +164,23 @@ class Predictor:
         except OSError as found:
             error = ImageError(name, f"it cannot be read ({found.strerror or found})", "check the path")
         except Exception as found:
-            # Whatever a strange file sets off: one row and one line, and the other images go on.
+            # Any exception by a strange file becomes one row and one message, and the other images are predicted.
             error = ImageError(name, f"it cannot be predicted ({type(found).__name__}: {found})", "export it again")
         known = told.columns | {"error": shown(f"{error.finding}; {error.remedy}")}
         return ImagePrediction(name, self._without_call(name, "", "unreadable", known), error=error)
 
     def look(self, image: Given) -> tuple[Plane, Nuclei]:
-        """Read an image and find its nuclei, as far as neither is kept."""
+        """Return the plane of an image and its nuclei, from the cache as far as they are kept, else read and found."""
         file, read = image.file, partial(image.read, self.settings)
         plane, nuclei = kept(file, read) if file is not None and file.exists() else (read(), None)
         if isinstance(image.mask, ImageError):
             raise image.mask
         return plane, self.find(plane, image.mask) if nuclei is None else nuclei
 
-    # Whatever a caller has set: what is as good as 0 is no fault of an image.
+    # Underflow is no error, also if a caller has set NumPy to raise it.
     @np.errstate(under="ignore")
     def find(self, plane: Plane, mask=None) -> Nuclei:
-        """Find the nuclei of an image, or take them from its mask, without calling them."""
+        """Return the nuclei of an image, segmented or taken from its mask, without calls."""
         asked, stated = self.settings.pixel_size_um, plane.pixel_size_um
         found = self._found(plane, mask, asked or stated)
         if asked and stated and len(found) and found.scale_note:
@@ -204,19 +205,19 @@ class Predictor:
 
     @np.errstate(under="ignore")
     def call(self, plane: Plane, nuclei: Nuclei, name: str = "", shared: Shared | None = None) -> ImagePrediction:
-        """Predict nuclei that `find` found in a plane; `name` is what the table calls it, by default its path."""
+        """Predict the nuclei that `find` found in a plane; `name` is its name in the table, by default its path."""
         name, shared = name or Given.of(plane).name, shared or Shared()
         if not len(nuclei):
             known = shared.columns | {"channel": plane.channel, "planes": plane.planes}
             is_inverted = not nuclei.remark and looks_inverted(plane.pixels)
             flags = {"no_nucleus": True, "inverted": is_inverted, SEVERAL: nuclei.n_shown}
-            # Nuclei may be there that cannot be told any more, where no mask says that there are none.
+            # A changed picture may have nuclei that cannot be found any more, unless a mask says that there are none.
             flags[CHANGED] = not (nuclei.remark or is_inverted) and any(nuclei.ground(plane.pixels)[1:])
             columns = self._without_call(name, nuclei.kind, ";".join(filter(flags.get, flags)), known)
             note = "; ".join(filter(None, (plane.note, INVERTED * is_inverted, nuclei.crop_note)))
             return ImagePrediction(name, columns, None, nuclei, plane, remark=nuclei.remark, plane_note=note)
         given, peak = shared.anchor or self.settings.anchor, None
-        # A group is named where it lends its peak.
+        # The column `group` is filled if the group's peak is used.
         giver = "" if given is None else "group" if shared.columns.get("group") else "slide"
         anchor, nuclei = given, nuclei if shared.pixel_size_um is None else nuclei.scaled(shared.pixel_size_um)
         light = shared.light
@@ -242,7 +243,7 @@ class Predictor:
         return ImagePrediction(name, columns, checkpoint, nuclei, plane, remark=nuclei.remark, plane_note=note)
 
     def _size_note(self, plane: Plane, nuclei: Nuclei) -> str:
-        """Say what became of a pixel size that was asked for and is another than the file's."""
+        """Return a note on a pixel size in the settings that differs from the file's, "" without."""
         stated, asked = plane.pixel_size_um, self.settings.pixel_size_um
         if not (stated and asked) or 1 / _SAME_SIZE < asked / stated < _SAME_SIZE:
             return ""
@@ -251,10 +252,10 @@ class Predictor:
         return f"it states {stated:.3g} um a pixel; {asked:.3g} um was asked for{end}"
 
     def _doubts(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, shared: Shared) -> list[str]:
-        """Return the flags of what a model is not told, or told wrongly, of a whole picture."""
+        """Return the flags of a whole picture: what the model does not know of it, or may misjudge."""
         rule, is_guess, is_crop = checkpoint.input_rule, not nuclei.scale_is_known, nuclei.kind == "nucleus"
         is_guess &= shared.pixel_size_um is None and rule.pixel_size_um is not None
-        # Of a model of crops as they are nothing else tells a wider margin from finer pixels.
+        # A model of crops without a scale cannot distinguish a wider margin from finer pixels.
         is_guess |= is_crop and not nuclei.scale_is_known and (rule.crop_px or np.inf) < max(plane.pixels.shape)
         is_other_size, is_other_exposure = are_unlike_training([nuclei], rule)
         is_guess |= is_other_size
@@ -262,14 +263,14 @@ class Predictor:
         doubts = {BY_MARGIN: is_guess and is_crop, BY_FEW: is_of_field and is_few}
         doubts |= {BY_GUESS: is_of_field and not is_few and not rule.needs_anchor, SEVERAL: nuclei.n_shown > 0}
         doubts[SAME_FIELD] = not is_crop and shows_twice(nuclei.centres, plane.pixels.shape)
-        # A model of the user's own may have learned from such pictures.
+        # A user's own model may have learned from such pictures.
         if checkpoint.name in shipped_names():
             ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor
             is_changed = not is_crop and (ground.is_bent or (ground.is_smooth and is_by_noise))
             is_changed |= ground.is_combed
             # The maximum of several planes has less noise than any of them.
             is_changed |= is_by_noise and (plane.n_planes > 1 or nuclei.is_overexposed)
-            # A crop is padded with more than its darkest, too.
+            # A crop may be padded with values above its darkest, too.
             is_cut = ground.is_cut or (is_crop and nuclei.measured["border_noise"][0] == 0)
             doubts |= {CLIPPED: is_cut and is_by_noise, CHANGED: is_changed, NOISY: ground.is_noisy and is_by_noise}
             is_by_um = is_by_noise and rule.pixel_size_um is not None
@@ -280,10 +281,10 @@ class Predictor:
         return [flag for flag, is_raised in doubts.items() if is_raised]
 
     def _scored(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, anchor: Anchor | None, flag: str):
-        """Return the columns that depend on the model: call, probabilities, flags, and how far to trust them."""
+        """Return the columns that depend on the model: call, probabilities, flags, and confidence."""
         extra = [flag] if nuclei.scale_is_known else [flag, "scale_unknown"]
         if checkpoint.input_rule.needs_anchor and anchor is None:
-            # Without the anchor the numbers would mean nothing to this model: no answer is the honest one.
+            # Without the anchor, this model would get wrong intensities, so there is no call.
             scores = np.full((len(nuclei), len(checkpoint.classes)), np.nan)
             extra.insert(0, "no_g1_peak")
         else:
@@ -307,7 +308,7 @@ class Predictor:
         return left_open(values, prior, flag, weights, classes)
 
     def _without_call(self, image: str, kind: str, flag: str, known: dict) -> dict:
-        """Return the one row of an image in which no nucleus was called; under "auto" no model was chosen."""
+        """Return the one row of an image in which no nucleus was called; under "auto" without a model."""
         model = {} if self._choice.is_auto else {"model": self.checkpoint.name, "version": self.checkpoint.version}
         row = {"image": image, "flags": flag, "review": flag, "kind": kind} | model | known
         return full_columns(row, self.checkpoint.classes, 1)

@@ -1,4 +1,4 @@
-"""Why a person should look at a nucleus, or why it has no call, in plain words: the one place of these words."""
+"""The texts of all reasons why a person should look at a nucleus, or why it has no call."""
 
 from cellcycle.confidence import assessment as why
 from cellcycle.predict.priors import MANY_MITOSES, ONE_PEAK
@@ -33,12 +33,12 @@ REASON_WORDS = {
     "have a G1 peak",
     "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
 }
-# Those for which a nucleus has no call.
+# Reasons for which a nucleus has no call.
 UNCALLED = (ONE_PEAK, MANY_MITOSES, "no_g1_peak", why.NO_CALL)
 
 
 def in_words(code: str, call: str = "its phase", pair: str = "one phase or another") -> str:
-    """Return one reason or flag in plain words; one that has none of its own is told as it is.
+    """Return the text of a reason or flag; one without a text as it is, with spaces for "_".
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Run a checkpoint's graph by ONNX Runtime."""
+"""Inference of a checkpoint's graph by ONNX Runtime."""
 
 from functools import lru_cache
 
@@ -11,14 +11,14 @@ from cellcycle.errors import CheckpointError
 from cellcycle.graphs import open_graph
 from cellcycle.inputs import Inputs
 
-# In all their positions so many fit a cache, and take a quarter of the memory of 32.
+# Number of inputs per run: with all their rotations they fit a cache, and take a quarter of the memory of 32.
 _BATCH = 8
 
 
 class Runtime:
     """A loaded model: inputs in, probabilities out.
 
-    A graph that ONNX Runtime refuses, or that takes or gives something else than the card says, is a `CheckpointError`.
+    Raises a `CheckpointError` for a graph that ONNX Runtime refuses, or whose inputs or outputs do not match the card.
     """
 
     def __init__(self, checkpoint: Checkpoint):
@@ -46,7 +46,7 @@ class Runtime:
             part = inputs[start : start + _BATCH]
             images = part.images
             if images.shape[1] == 1:
-                # A gray image as red, green and blue alike.
+                # A gray image becomes equal red, green and blue channels.
                 images = np.repeat(images, self._takes["images"][0], axis=1)
             given = {"images": images, "measurements": part.measurements}
             logits.append(self._logits({name: given[name] for name in self._takes}, len(part)))
@@ -61,5 +61,5 @@ class Runtime:
 
 @lru_cache(maxsize=4)
 def runtime_of(checkpoint: Checkpoint) -> Runtime:
-    """Return the loaded model of a checkpoint; the last few are kept: to load one takes longer than to ask it."""
+    """Return the loaded model of a checkpoint; the last four stay loaded: loading takes longer than predicting."""
     return Runtime(checkpoint)

@@ -1,7 +1,7 @@
-"""The columns of a prediction table, and its making from plain columns.
+"""The columns of a prediction table, and how it is made from plain columns.
 
-Columns stay plain lists and arrays until somebody asks for a `pandas.DataFrame`: importing pandas takes longer
-than predicting one nucleus.
+Columns stay plain lists until a `pandas.DataFrame` is needed: importing pandas takes longer than predicting one
+nucleus.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ _LAST = [
     "confidence", "prediction_set", "review", "model", "model_reason", "version", "prior", "error", "group",
     "plate", "well",
 ]  # fmt: skip
-# Columns that a plate map adds behind these.
+# Columns that a plate map adds at the end.
 TEXTS_OF_MAP = ("slide", "condition", "replicate", "time", "donor", "cell_line")
 NUMBERS_OF_MAP = frozenset({"dose"})
 TEXT_COLUMNS = {
@@ -32,7 +32,7 @@ def table_columns(classes: tuple[str, ...]) -> list[str]:
     >>> table_columns(("G1", "S"))[:8]
     ['image', 'nucleus_id', 'centroid_y_px', 'centroid_x_px', 'call', 'p_G1', 'p_S', 'flags']
     """
-    # Now, for measurements may have been registered since.
+    # Checked at each call, because measurements may have been registered since.
     for name in NUCLEUS_COLUMNS:
         if name in (*_LAST, "image", "call", *TEXTS_OF_MAP, *NUMBERS_OF_MAP) or name.startswith("p_"):
             raise SettingError("measurement", f"{name!r} is a column of every table", "register it by another name")
@@ -41,7 +41,7 @@ def table_columns(classes: tuple[str, ...]) -> list[str]:
 
 
 def full_columns(values: dict, classes: tuple[str, ...], n_rows: int) -> dict[str, list]:
-    """Return all columns in order; a value that is not a sequence (n_rows,) holds for all rows, a missing one is empty.
+    """Return all columns in order; a scalar value is repeated for all rows (n_rows,), a missing one is empty.
 
     Texts are str ("" is empty), numbers float (NaN is empty).
     """

@@ -1,4 +1,4 @@
-"""Where rows may be written to: what cannot be, or must not be replaced, is said before the work begins."""
+"""Checks of the output before the work begins: whether it can be written, and may be replaced."""
 
 import contextlib
 import csv
@@ -16,17 +16,17 @@ from cellcycle.predict.h5ad import was_written_here
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP, table_columns
 
 FORMATS = ("table", "csv", "tsv", "json", "parquet", "h5ad")
-# Those that are no text, the package that each needs, and the extra that brings it.
+# Binary formats: the package that each needs, and the extra that installs it.
 _PACKAGES = {"parquet": ("pyarrow", "parquet"), "h5ad": ("h5py", "anndata")}
-# What files may be called that hold each; comma-separated text is the format of a name that says none.
+# Suffixes of each format; a file whose suffix says none is comma-separated.
 _SUFFIXES = {name: (f".{name}",) for name in FORMATS} | {"table": ("", ".txt"), "csv": (".csv", "", ".txt")}
-# How files begin that were written here and are no text of rows, or empty.
+# Beginnings of files that were written here (JSON, Parquet, reports), or are empty.
 _HEADS = re.compile(rb"\[\s*(\{\"image\": |\]\s*$)|PAR1|Images: |Model: |Predicted Phase: |no nucleus found|\n?$")
 _MOST_HEADER = 1 << 16
 
 
 def format_of(chosen: str | None, output: Path | None) -> str:
-    """Return the format that was chosen, or that the name of the output file says; "table" without either.
+    """Return the chosen format, else that of the suffix of the output file, else "table"; "csv" for a stream.
 
     Examples
     --------
@@ -56,9 +56,9 @@ def format_of(chosen: str | None, output: Path | None) -> str:
 
 
 def check_target(output: Path, images: Iterable) -> None:
-    """Refuse an output that cannot be written, or that would replace anything but an earlier table.
+    """Raise a `SettingError` if an output cannot be written, or would replace anything but an earlier table.
 
-    None of the images that will be read is ever replaced, under whatever name.
+    It never replaces one of the images, under any name or link.
     """
     try:
         if is_stream(output):
@@ -91,16 +91,16 @@ def _check_replaced(output: Path, images: Iterable) -> None:
 
 
 def _is_ours(header: str) -> bool:
-    """Say whether a table has such columns alone as predictions have: no labels of a person, no notes of theirs."""
+    """Return whether a table has only columns of predictions, and no labels or notes that a person added."""
     names = next(csv.reader([header], delimiter="\t" if "\t" in header else ","), [])
     known = {*table_columns(()), *TEXTS_OF_MAP, *NUMBERS_OF_MAP}
     return names[:2] == ["image", "nucleus_id"] and "call" in names and all(n in known or n[:2] == "p_" for n in names)
 
 
 def try_to_write(output: Path, folder: Path) -> None:
-    """Write and remove a small file beside the output: a full or read-only disk says so now."""
+    """Write and remove a small file beside the output, so that a full or read-only disk raises its OSError now."""
     if not output.exists():
-        # The name itself may be too long, or hold what this disk does not take.
+        # The name may be too long, or contain characters that the disk refuses.
         final = os.path.realpath(output)
         os.close(os.open(final, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         os.unlink(final)
@@ -109,7 +109,7 @@ def try_to_write(output: Path, folder: Path) -> None:
 
 
 def _is_among(there: os.stat_result, images: Iterable) -> bool:
-    """Say whether a file is one of several images, by whatever name or link."""
+    """Return whether a file is one of the images, by any name or link."""
     for image in images:
         with contextlib.suppress(OSError, ValueError):
             if os.path.samestat(there, os.stat(str(image))):
@@ -118,7 +118,7 @@ def _is_among(there: os.stat_result, images: Iterable) -> bool:
 
 
 def is_standard_output(path) -> bool:
-    """Say whether a path is what standard output goes to, under its own name or another."""
+    """Return whether a path is standard output, under any of its names, or the file to which it is redirected."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
     return str(path) in ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")

@@ -1,4 +1,4 @@
-"""Predictions in words, for a terminal or a pipe."""
+"""Reports of predictions and models as text, for a terminal or a pipe."""
 
 import textwrap
 from collections import Counter, defaultdict
@@ -15,12 +15,12 @@ from cellcycle.predict.predictor import AUTO, ImagePrediction
 from cellcycle.predict.reasons import UNCALLED, in_words
 
 NO_NUCLEUS = "no nucleus found"
-# Tests of a card, by the words of the table.
+# Tests of a card, with their headings in the table.
 _TESTS = {"fields": "whole fields, simulated", "slides": "crops, simulated", "jurkat": "crops, Jurkat"}
 
 
 def nucleus_report(prediction: ImagePrediction) -> str:
-    """Return the study's own table for one nucleus: model, phase, and the probability of each phase in per cent."""
+    """Return the table of the study for one nucleus: model, phase, and the probability of each phase in per cent."""
     if prediction.checkpoint is None:
         return f"Predicted Phase: none ({_nothing(prediction)})"
     row = {name: values[0] for name, values in prediction.columns.items()}
@@ -45,13 +45,13 @@ def _nothing(prediction: ImagePrediction) -> str:
 
 
 def _why_uncalled(review: str, flags: str) -> str:
-    """Return in words why a nucleus has no call."""
+    """Return the text of the reason why a nucleus has no call."""
     codes = f"{review};{flags}".split(";")
     return in_words(next((code for code in codes if code in UNCALLED), codes[0]))
 
 
 def _width(classes) -> int:
-    """Return the width of the column of phases; of the study's own table, but for longer names."""
+    """Return the width of the column of phases: that of the study's table, or more for longer names."""
     return max(11, *(len(name) + 1 for name in classes))
 
 
@@ -88,7 +88,7 @@ class Tally:
                 self.uncalled[_why_uncalled(*codes)][prediction.image] += 1
 
     def report(self) -> str:
-        """Return counts and fractions per phase."""
+        """Return the summary: counts, shares of phases, and reasons for missing calls."""
         n_nuclei, n_flagged, n_review = (self.n[what] for what in ("nuclei", "flagged", "review"))
         if not n_nuclei:
             return NO_NUCLEUS if self.n["unreadable"] < self.n["images"] else "no image could be read"
@@ -117,7 +117,7 @@ class Tally:
 
 
 def model_taken(name: str, reason: str) -> str:
-    """Return a model with the reason for which it was chosen, if it was.
+    """Return the name of a model, with the reason if "auto" chose it.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def model_taken(name: str, reason: str) -> str:
 
 
 def counted(names: Counter) -> list[str]:
-    """Return names, each with its count where there are several.
+    """Return the names, each with its count if there are several.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def counted(names: Counter) -> list[str]:
 
 
 def image_line(prediction: ImagePrediction) -> str:
-    """Return one line on an image of many: its name and what was found."""
+    """Return one line for one of many images: its name and what was found."""
     if prediction.error is not None:
         return f"{prediction.image}: not read"
     if prediction.checkpoint is None:
@@ -157,7 +157,7 @@ def image_line(prediction: ImagePrediction) -> str:
 
 
 def models_report() -> str:
-    """Return a table of the shipped models with their measured scores; those that "auto" takes are marked."""
+    """Return a table of the shipped models with their measured scores; those that "auto" uses are marked."""
     lines = [f"{'Name':<12}{'Model':<22}{'Intensity':<11}{'Accuracy':>9}{'Macro F1':>9}  Real cells, balanced accuracy"]
     for checkpoint in (load_checkpoint(shipped_dir() / name) for name in shipped_names()):
         scores = checkpoint.card.get("scores", {})
@@ -181,7 +181,7 @@ def models_report() -> str:
 
 
 def card_report(checkpoint: Checkpoint) -> str:
-    """Return what the card of one model tells its user, as text: origin, limits, and every score with its interval."""
+    """Return the card of one model as text: origin, limits, and all scores with their intervals."""
     card = checkpoint.card
     facts = {
         "Calls": ", ".join(checkpoint.classes),
@@ -205,7 +205,7 @@ def card_report(checkpoint: Checkpoint) -> str:
 
 
 def _told(entry: dict) -> str:
-    """Return how many cells scores are of, and what is told of them."""
+    """Return the number of cells of scores, and what the card says about them."""
     names = {"n": "cells", "label": "label", "kept_apart": "kept apart", "candidates": "chosen of models"}
     return "; ".join(f"{word}: {entry[key]}" for key, word in names.items() if key in entry)
 
@@ -216,7 +216,7 @@ def _wrapped(text: str) -> str:
 
 
 def shipped_table():
-    """Return one row a model of simulated nuclei, as text: what its card holds of each of `_TESTS`, or ""."""
+    """Return a `DataFrame` of texts, one row per model with scores in `_TESTS`; "" where the card has no such score."""
     import pandas as pd
 
     rows = {}

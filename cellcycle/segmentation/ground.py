@@ -53,8 +53,7 @@ class Ground(NamedTuple):
 
 
 def ground_of(pixels: np.ndarray, labels: np.ndarray) -> Ground:
-    """Return how a picture (H, W) float was changed, by background and nuclei (`labels` int); few pixels show nothing.
-    """
+    """Return how a picture (H, W) was changed, by its background and nuclei (`labels`); few pixels show nothing."""
     glow, ring, gap, far = (thinned_extreme(labels, px, np.maximum) for px in _REACHES)
     inside = thinned_extreme(labels, _REACHES[0], np.minimum)
     (down, along), (down_2, along_2) = _steps(pixels, 1), _steps(pixels, 2)
