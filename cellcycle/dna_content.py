@@ -1,9 +1,9 @@
-"""The G1 peak of a DNA histogram: the anchor that turns intensities into genome copies.
+"""Fit of the G1 peak of a DNA histogram, the anchor that converts intensities to genome copies.
 
 The histogram of integrated DNA of a growing population has a peak at G1, another at about twice that (G2 and M), and S
-between. Where the G1 peak lies depends on stain and exposure; divided by it, the DNA contents of different slides
-compare. The model is one of flow cytometry, a peak for G1, one for G2 and a broadened S between (Dean and Jett 1974,
-Journal of Cell Biology 60:523), with S flat where theirs is a polynomial of second degree.
+between. The position of the G1 peak depends on stain and exposure; relative to it, the DNA contents of different slides
+are comparable. The model is one of flow cytometry, a peak for G1, one for G2 and a broadened S between (Dean and Jett
+1974, Journal of Cell Biology 60:523), with S flat where theirs is a polynomial of second degree.
 """
 
 from dataclasses import dataclass, field
@@ -14,45 +14,45 @@ from cellcycle.arrays import as_dna
 
 LEAST_NUCLEI = 60
 _BINS = 240
-# The histogram reaches so far from the median (log); wide of a bin.
+# Half width of the histogram about the median, and width of a bin (log).
 _REACH = np.log(8.2)
 _STEP = 2 * _REACH / _BINS
 _S_STEPS = 16
 _EM_ROUNDS = 25
 _COARSE_RATIOS = (1.75, 1.9, 2.0)
 _COARSE_CVS = (0.05, 0.09, 0.14)
-# Glow, saturation and dye pull G2 below twice G1; more than that is another pair of peaks.
+# Position of G2 over G1: glow, saturation and dye shift it below 2; a ratio outside is another pair of peaks.
 _RATIO_RANGE = (1.7, 2.15)
 _CV_RANGE = (0.02, 0.2)
-# Parts of nuclei lack up to so much of the DNA of G1; a known peak is looked for so near (log).
+# Parts of nuclei lack up to this fraction of the DNA of G1; a known peak is fitted within this distance (log).
 _PARTS, _NEAR_KNOWN = 0.6, 0.15
 _LEAST_PEAK_SHARE = 0.12
 _MOST_OUTLIERS = 0.2
 _LEAST_BIC_GAIN, _ABOUT_ALIKE = 10.0, 0.1
-# What a peak of G1 gains over none, twice and a nucleus: less is how S and G2 differ from the model, seen in many.
+# Least gain by a G1 peak, as twice the log-likelihood per nucleus; a smaller one, in many nuclei, is misfit of S and
+# G2.
 _LEAST_GAIN_EACH = 0.03
-# Of two peaks beside the single hump: two shares and the ratio of the peaks.
+# Parameters that the model has more than a single hump: two shares and the ratio of the peaks.
 _MORE_PARAMETERS = 3
 _LEAST_SECOND = 0.04
-# Of growing nuclei, even with 75 % of them in G1, no larger share is of one phase, or this near (log) to the median. A
-# culture stands still if more are than in one of a hundred such fields: of 21 nuclei all, of 60 nine in ten.
+# Greatest share of growing nuclei in one phase, or within this distance (log) of the median, even with 75 % in G1. A
+# culture is arrested if more are, by this level of chance: all of 21 nuclei, nine in ten of 60.
 _ALIKE, _NARROW, _CHANCE = 0.8, 0.25, 0.01
 _MOST_SHARE = 1 - 1e-9
-# Of a well beside its plate: how far its stain usually differs, and is looked for (log); the copies over G1 looked at.
+# Stain of a well relative to its plate (log): standard deviation, greatest shift, steps. DNA relative to G1, bins, CVs.
 _NEAR_SPREAD, _NEAR_REACH, _NEAR_STEPS = 0.1, 0.25, 41
 _NEAR_RANGE, _NEAR_BINS, _NEAR_CVS = (0.75, 2.7), 60, (0.05, 0.07, 0.09, 0.12)
 
 
 @dataclass(frozen=True)
 class G1Peak:
-    """The fitted G1 peak and how far to trust it.
+    """The fitted G1 peak and its reliability.
 
-    `position` is the integrated DNA of a G1 nucleus, NaN where the fit is not usable, `reason` why it is not; `cv` the
-    coefficient of variation of the peaks, `g2_ratio` the position of the G2 peak over that of G1. `fractions` are those
-    of G1, S and G2 (M included) by DNA content alone, and of outliers; they add up to 1. `quality` in [0, 1] is Cox and
-    Snell's pseudo-R2 against one log-normal hump: 0 explains nothing more than that, above 0.3 is two clear peaks.
-    `is_arrested`: the nuclei stand still, as far as their DNA tells: in one peak, or without one of G1; the former is
-    told of 21 nuclei and more, of which a peak is not fitted.
+    `position` is the integrated DNA of a G1 nucleus, NaN if the fit is not usable; `reason` says why it is not. `cv` is
+    the coefficient of variation of the peaks, `g2_ratio` the position of the G2 peak over that of G1. `fractions` of
+    G1, S and G2 (M included), by DNA content only, and of outliers add up to 1. `quality` in [0, 1] is Cox and Snell's
+    pseudo-R2 against one log-normal hump: 0 is no better than that, above 0.3 are two clear peaks. `is_arrested`: by
+    DNA the culture does not grow: the nuclei have one peak (which 21 can show, too few for a fit), or none of G1.
     """
 
     position: float = np.nan
@@ -66,18 +66,18 @@ class G1Peak:
 
     @property
     def is_usable(self) -> bool:
-        """Whether normalising to this peak is justified."""
+        """Whether DNA may be normalised to this peak."""
         return not self.reason
 
 
 def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
-    """Fit the G1 peak of a population of nuclei, by the integrated intensity (N,) of each above background, any unit.
+    """Return the G1 peak of a population of nuclei, fitted to their integrated intensity (N,) in any unit.
 
-    Maximum likelihood of a mixture in the logarithm of DNA: a peak at G1, one of the same coefficient of
-    variation at `g2_ratio` times that, S evenly between, and a flat share of outliers (debris, clumps). The
-    fit is called unusable, with the reason, for few nuclei, one peak only, too many outliers, peaks that are not in
-    proportion, or no peak of G1: where S and G2 alone explain the nuclei as well, as those of a culture without G1,
-    the lowest of them are not taken for G1. Numbers that are not finite or not positive are left out; leave out nuclei
+    It is a maximum likelihood fit of a mixture in the logarithm of DNA: a peak at G1, one of the same coefficient of
+    variation at `g2_ratio` times that, S evenly between, and a flat share of outliers (debris, clumps). The fit is not
+    usable, with a `reason`, if there are fewer than 60 nuclei, one peak, too many outliers, too few nuclei in G1 or G2,
+    too broad peaks, or no G1 peak: if S and G2 alone explain the nuclei as well, as in a culture without G1, the lowest
+    are not taken for G1. Intensities are above background; those not finite or not positive are ignored. Exclude nuclei
     at the edge of the image beforehand.
 
     Examples
@@ -116,12 +116,12 @@ def fit_g1_peak(integrated_dna: np.ndarray) -> G1Peak:
 def fit_near(
     integrated_dna: np.ndarray, position: float, g2_ratio: float, reach: float = _NEAR_REACH
 ) -> tuple[float, dict[str, float]]:
-    """Fit the G1 peak of a few nuclei near one that is known of many: in a well, of its plate.
+    """Return the G1 peak of a few nuclei, as of a well, fitted near the known one of many, as of its plate.
 
-    The stain of a well is taken to differ from that of the plate by a tenth (one standard deviation), at most by
-    `reach` (log), so that few nuclei leave the peak where it was. Many in one part of S draw it there: a peak farther
-    away than stains differ is to be doubted. `position` and `g2_ratio` are those of the `G1Peak` of many; returned are
-    the position, and the shares of G1, S, G2 and outliers of all nuclei.
+    The stain of a well is assumed to differ from that of the plate by a tenth (one standard deviation), at most by
+    `reach` (log), so that few nuclei hardly shift the peak. Many nuclei in one part of S shift it there, so a peak
+    farther away than stains differ is doubtful. `position` and `g2_ratio` are those of the `G1Peak` of many; returns
+    the position, and the shares of G1, S, G2 and outliers among all nuclei.
 
     Examples
     --------
@@ -147,33 +147,33 @@ def fit_near(
 
 
 def count_near(integrated_dna: np.ndarray, position: float, g2_ratio: float) -> tuple[float, float, float]:
-    """Return how many nuclei that have DNA are in G1, S and G2 by its histogram, where the G1 peak is known."""
+    """Return the numbers of nuclei in G1, S and G2 by the histogram of their positive DNA, given the G1 peak."""
     shares, n_nuclei = fit_near(integrated_dna, position, g2_ratio, reach=0)[1], (as_dna(integrated_dna) > 0).sum()
     return tuple(n_nuclei * shares[phase] for phase in ("G1", "S", "G2"))
 
 
 def phase_likelihoods(integrated_dna: np.ndarray, position: float, is_sound=True, n_samples: int = 0) -> np.ndarray:
-    """Fit the histogram of nuclei whose G1 peak is known, and return how likely the DNA of each is in each part of it.
+    """Return the likelihood of each nucleus' DNA in each component of a histogram fitted near a known G1 peak.
 
-    As in `fit_g1_peak`, and with parts of nuclei below G1, of 0.4 to 1 of its DNA: cut, out of focus, or torn. Left to
-    the peaks they would make them broad, and broad peaks leave nothing for S.
+    The model is that of `fit_g1_peak`, with one more component for parts of nuclei (cut, out of focus, or torn) with
+    0.4 to 1 of the DNA of G1. Without it the peaks would become so broad that nothing is left for S.
 
     Parameters
     ----------
     integrated_dna : ndarray (N,)
-        What is not finite or not positive is likely nowhere.
+        Values that are not finite or not positive have likelihood 0.
     position : float
-        Of a G1 nucleus, to 15 %.
+        DNA of a G1 nucleus, known to 15 %.
     is_sound : ndarray (N,) bool, optional
-        The fit is to these.
+        The nuclei to which the histogram is fitted; by default all.
     n_samples : int
-        The fit is made again to so many bootstrap samples of them.
+        Number of bootstrap samples to which the fit is repeated.
 
     Returns
     -------
     ndarray (N, 5), or (1 + n_samples, N, 5)
-        For G1, S, G2 (M included), outliers and parts, up to a common factor; 0 where nuclei are too few for a fit. The
-        first are those of the fit to all.
+        For G1, S, G2 (M included), outliers and parts, up to a common factor; 0 if there are too few nuclei for a fit.
+        With samples, the first is of the fit to all nuclei.
 
     Examples
     --------
@@ -202,14 +202,14 @@ def _with_parts(dna: np.ndarray, near: float, starts) -> np.ndarray:
 
 
 def _stand_still(n_alike: float, n_nuclei: int) -> bool:
-    """Say whether so many of the nuclei are alike as growing ones hardly ever are by chance."""
+    """Return whether more nuclei are alike than growing ones are by chance."""
     from scipy.special import bdtrc
 
     return bool(bdtrc(np.ceil(n_alike) - 1, n_nuclei, _ALIKE) < _CHANCE)
 
 
 def _reason(fractions: dict[str, float], cv: float, bic_gain: float, has_g1: bool) -> str:
-    """Say why a fit cannot be used, or ""."""
+    """Return why a fit cannot be used, "" if it can."""
     if bic_gain < _LEAST_BIC_GAIN:
         return "the histogram has no two peaks (one hump explains it as well)"
     if fractions["outliers"] > _MOST_OUTLIERS:
@@ -225,7 +225,7 @@ def _reason(fractions: dict[str, float], cv: float, bic_gain: float, has_g1: boo
 
 
 def _histogram(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts and bin centres of log DNA within a factor of 8 of the median, the rest at the rim."""
+    """Return counts and bin centres of log DNA, clipped to a factor of 8 from the median."""
     logs = np.log(dna)
     middle = np.median(logs)
     logs = np.clip(logs, middle - np.log(8), middle + np.log(8))
@@ -234,10 +234,10 @@ def _histogram(dna: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _densities(logs: np.ndarray, step: float, flat: float, position, cv, ratio, has_parts: bool = False) -> np.ndarray:
-    """Return the probability of bins of a width about (N,) logs of DNA under G1, S, G2 and outliers, (..., 4, N).
+    """Return the probability of bins of width `step` at log DNA (N,) under G1, S, G2 and outliers, (..., 4, N).
 
-    `flat` is that of each bin under outliers. With parts of nuclei as a fifth. `position`, `cv` and `ratio` are
-    numbers, or (...) of several mixtures.
+    `flat` is that of each bin under outliers; `has_parts` adds parts of nuclei as a fifth. `position`, `cv` and `ratio`
+    are numbers, or arrays (...) of several mixtures.
     """
     position, cv, ratio = (np.asarray(value, dtype=np.float64)[..., np.newaxis] for value in (position, cv, ratio))
     even = (np.arange(_S_STEPS) + 0.5) / _S_STEPS
@@ -254,16 +254,16 @@ def _mixture(
     counts: np.ndarray, centres: np.ndarray, position, cv, ratio, rounds: int = 4 * _EM_ROUNDS, has_parts: bool = False,
     has_g1: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return the log-likelihood (...) and the shares (..., 4) of G1, S, G2, outliers, and with parts a fifth.
+    """Return the log-likelihood (...) and the shares (..., 4) of G1, S, G2 and outliers; with parts (..., 5).
 
-    By expectation maximisation, of several mixtures at once where the parameters are arrays (...). Without G1 its share
-    is not there, (..., 3).
+    By expectation maximisation, for several mixtures at once if the parameters are arrays (...). Without `has_g1`, G1
+    is missing, (..., 3).
     """
     used = counts > 0
     step = centres[1] - centres[0]
     densities = _densities(centres[used], step, 1 / len(centres), position, cv, ratio, has_parts)
     densities, counts = densities[..., int(not has_g1) :, :], counts[used]
-    # Every round is two products: of matrices, with a row each, (..., 1, 4), or of one mixture in half of their time.
+    # A round is two matrix products, of weights (..., 1, 4); for a single mixture `dot` takes half of the time.
     is_one, turned, shares = densities.ndim == 2, np.swapaxes(densities, -1, -2), counts / counts.sum()
     weights = np.array([0.5, 0.2, 0.25, 0.05, 0.05][int(not has_g1) :][: densities.shape[-2]])
     product, weights = (np.ndarray.dot, weights) if is_one else (np.matmul, weights[np.newaxis])
@@ -274,7 +274,7 @@ def _mixture(
 
 
 def _coarse(counts: np.ndarray, centres: np.ndarray, **parts: bool) -> tuple[float, float, float]:
-    """Return the best of a grid of positions, widths and ratios, `parts` as `_mixture` takes them."""
+    """Return the best of a grid of positions (log), widths and ratios; `parts` are options of `_mixture`."""
     share = np.cumsum(counts) / counts.sum()
     low, high = np.searchsorted(share, [0.02, 0.98])
     if not parts.get("has_g1", True):  # no nucleus need be near where G1 would be
@@ -312,7 +312,7 @@ def _single_hump(counts: np.ndarray, centres: np.ndarray) -> float:
         bell = np.exp(-0.5 * ((centres - mean) / width) ** 2) / (width * np.sqrt(2 * np.pi)) * (centres[1] - centres[0])
         in_hump = share * bell / (share * bell + (1 - share) / len(centres))
         members = counts * in_hump
-        # Outliers keep a share, or a bin far from the hump would have no probability at all.
+        # Outliers keep a share, because a bin far from the hump would otherwise have probability 0.
         share = min(members.sum() / counts.sum(), _MOST_SHARE)
         mean = members @ centres / members.sum()
         width = max(np.sqrt(members @ (centres - mean) ** 2 / members.sum()), centres[1] - centres[0])

@@ -1,4 +1,4 @@
-"""Inputs: what a network reads of each nucleus, by one rule, prepared once before any fold."""
+"""Inputs of networks: image and measurements of each nucleus, prepared by one rule, once before any fold."""
 
 from dataclasses import asdict, dataclass, fields, replace
 
@@ -17,7 +17,7 @@ from cellcycle.stain import anchored
 
 SURROUNDINGS = ("kept", "painted")
 UNITS = ("full-range", "g1")
-# Amounts over the level or the noise of the background: the same at any exposure of one camera.
+# Ratios of amounts to level or noise of the background, which do not depend on the exposure of a camera.
 RATIOS = {
     "crop_dna_over_noise": ("crop_dna", "border_noise"),
     "crop_dna_over_background": ("crop_dna", "border_level"),
@@ -25,34 +25,35 @@ RATIOS = {
     "crop_dna_over_background_noise": ("crop_dna", "background_noise"),
     "picture_dna_over_background": ("picture_dna", "border_level"),
 }
-# What is measured of whole crops, and of nuclei relative to their group: amounts, too.
+# Measurements of whole crops, and of nuclei relative to their group, all of them amounts.
 OTHERS = ("crop_dna", "dna_copies", "area_over_g1", *GRAIN_AMOUNTS)
-# What is measured on a nucleus for a network that sees its shape: form, and amounts of DNA.
+# Measurements for a network that sees the shape of a nucleus: form, and amounts of DNA.
 _FORM = ("area_px", "texture", "eccentricity", "solidity")
 MEASURED = (*_FORM, "crop_dna_over_noise", "integrated_dna", "mean_dna", "crop_dna")
-# The same for pictures scaled one by one: what another exposure of the single picture leaves as it is.
+# The same for pictures that are scaled one by one: only measurements that do not depend on the exposure of a picture.
 MEASURED_PER_IMAGE = (
     *_FORM, "crop_dna_over_background", "mean_dna_over_background", "crop_dna_over_background_noise"
 )  # fmt: skip
-# Only where the training images stated no pixel size: a nucleus of a common cell line.
+# The scale if training images stated no pixel size: the nucleus of a common cell line.
 TYPICAL = Scale(200.0)
-# Of a `Scale`, as cards hold it: the first always, the others where they are known.
+# Fields of a `Scale` in cards: the first two always, the others if they are known.
 _SIZES = ("median_area_um2", "g1_area_um2", "area_px", "dimmest", "brightest", "finest_um", "coarsest_um")
 _LEAST = 1e-6
-# Sides that an image of one nucleus can have, and how many times wider or narrower than usual it can have been cut.
+# Least and greatest side of a crop; greatest ratio of the width of training crops to that of a crop, or the reverse.
 _SIDES_PX, _MOST_WIDER = (4, 4096), 4
 
 
 @dataclass(frozen=True)
 class InputRule:
-    """How a nucleus becomes an input; stands in the card of a model.
+    """The rule by which a nucleus becomes an input, stored in the card of a model.
 
-    A square image of side `size_px`, whose pixels are `pixel_size_um` wide in the sample (None: the crop as it is, only
-    resized). `surroundings` "painted": the local background is taken off, and neighbours are painted over; or "kept".
-    `unit` is what intensity 1 is, the file's "full-range", or "g1": one genome copy a um2, by the G1 peak of the
-    nuclei's group. `measurements` are of `READABLE`, `OTHERS`, `RATIOS` and `GRAIN`, those of `GRAIN` last; `scale` is
-    that of the training nuclei. Crops as they are were `crop_px` wide in training, and `crop_um` in the sample where
-    all stated it: others, and nuclei of fields, are cut as wide. What cannot be is a `SettingError`.
+    The image is a square of `size_px`, with pixels `pixel_size_um` wide in the sample (None: the crop without a scale,
+    only resized). `surroundings` are "kept", or "painted": the local background is subtracted, and neighbours are
+    painted over. `unit` is that of intensity 1: "full-range" of the file, or "g1", one genome copy per um2 by the G1
+    peak of the nuclei's group. `measurements` are of `READABLE`, `OTHERS`, `RATIOS` and `GRAIN`; those of `GRAIN` are
+    last. `scale` is that of the training nuclei. Training crops without a scale were `crop_px` wide, and `crop_um` in
+    the sample if all stated it: others, and nuclei of fields, are cut to that width. Impossible values raise a
+    `SettingError`.
 
     Examples
     --------
@@ -95,22 +96,22 @@ class InputRule:
 
     @property
     def needs_anchor(self) -> bool:
-        """Whether the G1 peak of the group must be known."""
+        """Whether inputs need the G1 peak of the group."""
         return self.unit == "g1"
 
     def crop_side_px(self, pixel_size_um: float | None) -> int | None:
-        """Return the side of the training crops in pixels of a known size; None where theirs was not known."""
+        """Return the side of the training crops in pixels of a given size; None if either size is unknown."""
         if self.crop_um is None or not pixel_size_um:
             return None
         return int(np.clip(round(self.crop_um / pixel_size_um), *_SIDES_PX))
 
     @property
     def field_of_view_um(self) -> float:
-        """Side of the image in the sample; NaN for crops as they are."""
+        """Side of the image in the sample; NaN for crops without a scale."""
         return self.size_px * (np.nan if self.pixel_size_um is None else self.pixel_size_um)
 
     def to_dict(self) -> dict:
-        """Return the rule as JSON takes it."""
+        """Return the rule as a dict of JSON types."""
         made = asdict(self, dict_factory=_plain)
         made["measurements"] = list(self.measurements)
         made["scale"] = {k: v for k, v in made["scale"].items() if k in _SIZES[:2] or (k in _SIZES and v)}
@@ -118,7 +119,7 @@ class InputRule:
 
     @classmethod
     def from_dict(cls, stored: dict) -> "InputRule":
-        """Return the rule of a card; an unknown key is refused."""
+        """Return the rule of a card; an unknown key is a `SettingError`."""
         scale = stored.get("scale", {})
         if not isinstance(scale, dict):
             raise SettingError("scale", f"{scale!r} is unknown", "give named areas in um2")
@@ -129,16 +130,16 @@ class InputRule:
 
 
 def _plain(pairs) -> dict:
-    # JSON takes no number of NumPy.
+    # JSON accepts no NumPy numbers.
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in pairs}
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What networks read, indexable like an array, so that scikit-learn splits it.
+    """What networks read, indexable like an array, so that scikit-learn can split it.
 
-    `images` (N, C, S, S) float32 in the unit of the rule, NaN for a nucleus whose group has no anchor where the rule
-    needs one; `measurements` (N, M) float32 as measured, NaN where missing, with their `names`.
+    `images` (N, C, S, S) float32 are in the unit of the rule, NaN if that needs an anchor and the group has none;
+    `measurements` (N, M) float32, NaN where missing, have `names`.
     """
 
     images: np.ndarray
@@ -147,7 +148,7 @@ class Inputs:
 
     @classmethod
     def of(cls, given) -> "Inputs":
-        """Return inputs as they are, and plain images (N, C, S, S) of floats without measurements as inputs."""
+        """Return inputs unchanged, or plain images (N, C, S, S) float in [0, 1] as inputs without measurements."""
         is_prepared = isinstance(given, cls)
         images = as_crops(given.images if is_prepared else given, "X", most=np.inf if is_prepared else 1)
         if images.shape[2] != images.shape[3]:
@@ -155,7 +156,7 @@ class Inputs:
         return replace(given, images=images) if isinstance(given, cls) else cls(images, np.empty((len(images), 0), "f"))
 
     def measured_by(self, names) -> "Inputs":
-        """Return the inputs with these measurements alone, in this order; a missing one is a `SettingError`."""
+        """Return the inputs with only these measurements, in this order; a missing one is a `SettingError`."""
         if tuple(names) == self.names:
             return self
         if missing := [name for name in names if name not in self.names]:
@@ -165,14 +166,14 @@ class Inputs:
 
     @classmethod
     def joined(cls, parts) -> "Inputs":
-        """Return the inputs of several sets, by one rule, one below the other."""
+        """Return the concatenated inputs of several sets made by one rule."""
         parts = list(parts)
         images = np.concatenate([p.images for p in parts])
         return cls(images, np.concatenate([p.measurements for p in parts]), parts[0].names)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the images."""
+        """Shape of the images."""
         return self.images.shape
 
     def __len__(self) -> int:
@@ -184,17 +185,17 @@ class Inputs:
 
     @property
     def is_amount(self) -> list[bool]:
-        """Whether each measurement is an amount, of which networks see the logarithm."""
+        """Whether each measurement is an amount, of which networks get the logarithm."""
         return [READABLE.get(name, name not in GRAIN) for name in self.names] or [False] * self.measurements.shape[1]
 
     @property
     def n_grain(self) -> int:
-        """Number of measurements of `GRAIN`, the last ones."""
+        """Number of measurements of `GRAIN`, which are the last ones."""
         return sum(name in GRAIN for name in self.names)
 
 
 def chosen_measurements(columns, names, n: int) -> np.ndarray:
-    """Return measurements (N, M) float32 by name from columns of the table, NaN where a column is missing.
+    """Return measurements (N, M) float32 by name from the columns of a table; NaN if a column is missing.
 
     Examples
     --------
@@ -215,8 +216,8 @@ def chosen_measurements(columns, names, n: int) -> np.ndarray:
 def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inputs:
     """Return the inputs of the nuclei of a `NucleusDataset`, (N, ...) in their order; no label enters.
 
-    Its slides are anchored one by one, as a prediction of all their images together would. `found` is what
-    `nuclei_of` gives of it, where that is known.
+    Each slide gets its own anchor, as in a prediction of all its images together. `found` is the result of `nuclei_of`
+    of the dataset, if known.
     """
     if dataset.fields:
         return _of_fields(dataset, rule)
@@ -230,10 +231,10 @@ def prepare(dataset, rule: InputRule, found: list[Nuclei] | None = None) -> Inpu
 
 
 def _of_fields(dataset, rule: InputRule) -> Inputs:
-    """Return the inputs of nuclei that were labelled in whole fields; those without a label help to anchor."""
+    """Return the inputs of nuclei labelled in whole fields; nuclei without a label also count for the anchor."""
     found, of_field = nuclei_of(dataset, rule.scale), dataset.places[:, 0]
     made: list = [None] * len(dataset)
-    # Two stains of one slide are two amounts of light for one DNA.
+    # Fields of one slide that were recorded differently have different intensities for the same DNA.
     keys = np.array([f"{g}\n{dataset.fields[i].recorded}" for g, i in zip(dataset.anchored_by, of_field, strict=True)])
     for key in np.unique(keys):
         rows = np.flatnonzero(keys == key)
@@ -249,10 +250,10 @@ def _of_fields(dataset, rule: InputRule) -> Inputs:
 
 
 def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Anchor | None = None, rows=None) -> Inputs:
-    """Return the inputs of nuclei found in a plane (H, W) float32 in [0, 1], or of some `rows` of them.
+    """Return the inputs of the nuclei of a plane (H, W) float32 in [0, 1], or of some `rows` of them.
 
-    A crop in which none was found is taken as it is, its middle for the nucleus. Without the anchor of the group a rule
-    in the unit "g1" gives images of NaN, to which no model has an answer.
+    If a crop has no nucleus, the whole crop is used, with its centre for the nucleus. Without the anchor of the group,
+    a rule in the unit "g1" gives images of NaN, which no model can call.
     """
     pixels = pixels if nuclei.picture is None else nuclei.picture.pixels
     size_um = nuclei.pixel_size_um
@@ -268,19 +269,19 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
         centres = nuclei.centres[rows]
     if rule.pixel_size_um is None and nuclei.kind == "nucleus":
         return _of_crops(pixels[np.newaxis, np.newaxis], rule, size_um if nuclei.scale_is_known else None)
-    # Of a model that does not say how wide its crops were a window has as many pixels as its inputs.
+    # If a model does not say how wide its crops were, a window has as many pixels as its inputs.
     step, side = rule.pixel_size_um / size_um if rule.pixel_size_um else 1.0, rule.size_px
     as_crops = rule.pixel_size_um is None and rule.crop_px is not None
     if as_crops:
         side = rule.crop_side_px(size_um if nuclei.scale_is_known else None) or rule.crop_px
-        # On whole pixels, as a crop is cut: what lies between two has less noise.
+        # At whole pixels, as crops are cut: interpolation between pixels reduces noise.
         centres = [tuple(round(c - (side - 1) / 2) + (side - 1) / 2 for c in centre) for centre in centres]
     painted, which = rule.surroundings == "painted", zip(ids, centres, backgrounds, strict=True)
     cut = (cut_nucleus(pixels, nuclei.labels, *each, step, side, painted)[np.newaxis, np.newaxis] for each in which)
-    # One by one: windows may be many times as wide as what is kept.
+    # One by one, because windows may be many times as wide as the inputs.
     images = np.concatenate([fitted(window, rule.size_px) if as_crops else window for window in cut])
     if "light" in columns:
-        # NaN in a table where nothing was taken out.
+        # The column is NaN where no uneven light was corrected.
         light = np.nan_to_num(columns["light"].astype(np.float32), nan=1)
         images = images / light[:, np.newaxis, np.newaxis, np.newaxis]
     if as_crops:
@@ -292,13 +293,13 @@ def inputs_of(pixels: np.ndarray, nuclei: Nuclei, rule: InputRule, anchor: Ancho
 
 
 def _of_crops(images: np.ndarray, rule: InputRule, size_um: float | None) -> Inputs:
-    """Return the inputs of crops (N, C, H, W), cut or filled up to be as wide as those of the training, where known."""
+    """Return the inputs of crops (N, C, H, W), cut or padded to the width of training crops, if it is known."""
     height, width = images.shape[2:]
     wide = max(height, width)
     side = rule.crop_side_px(size_um)
     if side is None or not 1 / _MOST_WIDER <= side / wide <= _MOST_WIDER:
         side = max(wide, rule.crop_px or 0)
-    # A pixel more or less is not another margin.
+    # One pixel more or less makes no difference to the margin.
     if abs(side - wide) > 1:
         top, left = (max(n - side, 0) // 2 for n in (height, width))
         images = fitted(images[:, :, top : top + side, left : left + side], side)
@@ -306,6 +307,6 @@ def _of_crops(images: np.ndarray, rule: InputRule, size_um: float | None) -> Inp
 
 
 def prepare_images(images: np.ndarray, measurements=()) -> Inputs:
-    """Return crops (N, C, S, S) as they are, with their measurements."""
+    """Return crops (N, C, S, S) unchanged as inputs, with their measurements."""
     measured = dict(measure_crops(images)) | grain_columns(stained(images), measurements) if measurements else {}
     return Inputs(images, chosen_measurements(measured, measurements, len(images)), tuple(measurements))

@@ -1,6 +1,6 @@
-"""The nuclei of one image: is it a field or a crop, where are they, how large is a pixel, how much DNA has G1.
+"""The nuclei of one image: its kind (field or crop), their outlines and measurements, pixel size and G1 anchor.
 
-The one place where nuclei are found, for training and for prediction.
+Training and prediction both find nuclei here.
 """
 
 from dataclasses import dataclass, field, replace
@@ -20,19 +20,19 @@ from cellcycle.segmentation.measurements import measured_columns
 from cellcycle.segmentation.regions import PLAIN_CROP_PX
 
 KINDS = ("auto", "field", "nucleus")
-# A typical nucleus this many times larger or smaller than the model's shows that the scale is wrong, or that the cells
-# are of a kind whose size tells the model nothing: one nucleus, a few, and the many of a field. Cells of any kind.
+# Greatest ratio of the area of a typical nucleus to the model's, or the reverse, for one nucleus; `_MOST_AREA_RATIOS`
+# has those for more. Beyond it the scale is wrong, or the cells are of a kind whose size tells the model nothing.
 ANY_CELLS_RATIO = 6.0
-# So many nuclei tell a scale.
+# At least this many nuclei are needed to estimate the scale from their sizes.
 LEAST_FOR_SCALE = 8
 _MOST_AREA_RATIOS = ((LEAST_FOR_SCALE, 2.0), (2, 4.0), (0, ANY_CELLS_RATIO))
-# Crops are usually cut about as wide as those of the training set; if so, the nucleus has a likely area.
+# Crops are usually about as wide as those of training; if so, the area of the nucleus is within this factor of theirs.
 _LIKELY_AREA_RATIO = 4.0
-# No microscopist lets a usual nucleus have so few pixels a side.
+# A pixel size at which a typical nucleus has fewer pixels a side than this is implausible.
 _LEAST_SEEN_PX = 4
-# A crop may show that many, its own and, as for `looks_like_nucleus_crop`, three neighbours.
+# Greatest number of nuclei in a crop: its own and, as in `looks_like_nucleus_crop`, three neighbours.
 _MOST_IN_CROP = 4
-# Genome copies that are taken for G1.
+# Range of genome copies that are taken for G1.
 _G1_COPIES = (1.6, 2.4)
 OVEREXPOSED, _MOST_OVEREXPOSED = "saturated", 0.1
 _SPOILT = {"edge", "clump", "debris", "out_of_focus", OVEREXPOSED}
@@ -40,12 +40,11 @@ _SPOILT = {"edge", "clump", "debris", "out_of_focus", OVEREXPOSED}
 
 @dataclass(frozen=True)
 class Scale:
-    """Typical sizes of the nuclei that a model was trained on; they stand in where an image tells no scale.
+    """Typical sizes of the nuclei on which a model was trained, from which the scale of an image without one follows.
 
-    Median area of all nuclei of a growing population, and of those with the DNA of G1, 0 where it was not measured;
-    side of a crop. By the others new pictures are told that are unlike those of training, 0 where they are of no
-    account: median area in pixels, DNA a pixel of the dimmest and the brightest picture, its `typical` one, and the
-    finest and the coarsest pixel size.
+    Median area of all nuclei of a growing population, and of those with the DNA of G1 (0: not measured); side of a
+    crop. The other fields identify pictures unlike those of training (0: not used): median area in pixels, `typical`
+    DNA per pixel of the dimmest and the brightest picture, and the finest and the coarsest pixel size.
     """
 
     median_area_um2: float
@@ -60,11 +59,11 @@ class Scale:
 
 @dataclass(frozen=True)
 class Anchor:
-    """What a nucleus in G1 looks like in a group of nuclei of one stain and exposure: a field, a slide, a plate.
+    """DNA and area of a G1 nucleus in a group of one stain and exposure: a field, a slide, a plate.
 
-    `position` is its integrated DNA; `quality` in [0, 1] that of the fit, see `cellcycle.dna_content.G1Peak`, NaN where
-    it was given; `area_px` the median area of the sound nuclei with the DNA of G1, None where there is none; `n_by_dna`
-    how many nuclei the DNA histogram of a field, well or slide has in G1, S and G2, None where it was not looked at.
+    `position` is its integrated DNA. `quality` in [0, 1] is that of the fit, see `cellcycle.dna_content.G1Peak`, NaN if
+    the user gave none. `area_px` is the median area of the sound nuclei with the DNA of G1, None without. `n_by_dna`
+    are the numbers of nuclei in G1, S and G2 by the DNA histogram of a field, well or slide, None if unknown.
     """
 
     position: float
@@ -73,7 +72,7 @@ class Anchor:
     n_by_dna: tuple[float, float, float] | None = None
 
     def relative(self, nuclei: "Nuclei", scale: Scale) -> dict[str, np.ndarray]:
-        """Return genome copies and area over that of G1, each (N,); without an area in G1 by that of `scale`."""
+        """Return genome copies, and area relative to G1 (by `scale` without `area_px`, or NaN), each (N,)."""
         area_px = self.area_px
         if area_px is None and scale.g1_area_um2:
             area_px = scale.g1_area_um2 / nuclei.pixel_size_um**2
@@ -85,17 +84,17 @@ class Anchor:
 
 @dataclass(frozen=True, eq=False)
 class Nuclei:
-    """The nuclei that were found in one plane, which was taken for the `kind` "field" or "nucleus".
+    """The nuclei of one plane, whose `kind` is "field" or "nucleus" (crop of one).
 
-    `measured` holds what was measured on each, (N,): the columns of `cellcycle.segmentation.measure`. In `labels` (H,
-    W) int32 0 is background, k the nucleus with `nucleus_id` k, and other numbers are nuclei that are not called: in a
-    crop 2 is all neighbours; in a field that somebody else outlined what was left out. The pixel size is as stated, or
-    as it follows from the size of the nuclei; `scale_is_known` says whether it was stated, and can be true; `stated_um`
-    is what was stated, NaN for nothing. `remark` is what had to be understood in the mask that they are from. `n_shown`
-    is the number of nuclei in a picture that was said to be a crop of one and is none, else 0; `n_beside` that of
-    others that lie whole in a picture that was taken for a crop, and are not called; `n_bright` that of objects as
-    large as nuclei that were left out as dirt, for they are far brighter. `picture` is the plane without what is no
-    picture of nuclei, which networks look at; None: the plane itself. `shape` and `bit_depth` are those of the plane.
+    `measured` holds the columns (N,) of `cellcycle.segmentation.measure`. In `labels` (H, W) int32, 0 is background and
+    k the nucleus with `nucleus_id` k. Other numbers are nuclei that are not called: in a crop 2 is all neighbours; in a
+    field with a mask they are nuclei that it leaves out. `pixel_size_um` is the stated one if it can be true
+    (`scale_is_known`), else it follows from the size of the nuclei; `stated_um` is what was stated, NaN for nothing.
+    `remark` says how their mask was read. `n_shown` is the number of nuclei in a picture that was given as a crop of
+    one and is none, else 0; `n_beside` that of other whole nuclei in a picture taken for a crop, which are not called;
+    `n_bright` that of objects as large as nuclei, omitted as dirt because they are far brighter. `picture` is the plane
+    with artefacts painted over, which networks see; None: the plane itself. `shape` and `bit_depth` are those of the
+    plane.
     """
 
     kind: str
@@ -118,33 +117,34 @@ class Nuclei:
 
     @property
     def centres(self) -> np.ndarray:
-        """Row and column of the centre of each nucleus, (N, 2): that of its mass."""
+        """Row and column of the centroid of each nucleus, (N, 2)."""
         return np.column_stack([self.measured["centroid_y_px"], self.measured["centroid_x_px"]])
 
     @property
     def is_sound(self) -> np.ndarray:
         """Whether each nucleus, (N,), is free of flags that spoil its measurements."""
-        # Halves of a division may pass for two nuclei in a crop: it is looked at, but moves no scale.
+        # In a crop, halves of a division may be flagged as a clump. That asks for review, but must not change the
+        # scale.
         spoilt = _SPOILT - {"clump"} if self.kind == "nucleus" else _SPOILT
-        # Overexposed nuclei are the brightest: without them a field seems to hold no G2.
+        # Overexposed nuclei are the brightest: without them a field would seem to have no G2.
         return self.free_of(spoilt - {OVEREXPOSED} if self.is_overexposed else spoilt)
 
     @property
     def is_overexposed(self) -> bool:
-        """Whether so many nuclei of a field are that their DNA is not as it was."""
+        """Whether more than a tenth of the nuclei of a field are overexposed."""
         return self.kind == "field" and are_overexposed([self])
 
     def free_of(self, flags: set[str]) -> np.ndarray:
-        """Say of each nucleus, (N,), whether it has none of these flags."""
+        """Return which nuclei (N,) have none of these flags."""
         return np.array([flags.isdisjoint(text.split(";")) for text in self.measured["flags"]], dtype=bool)
 
     def ground(self, pixels: np.ndarray) -> Ground:
-        """Return what was done to the plane (H, W) that they are from."""
+        """Return how the plane of the nuclei, `pixels` (H, W), was changed."""
         return ground_of(pixels if self.picture is None else self.picture.pixels, self.labels)
 
     @property
     def scale_note(self) -> str:
-        """What cannot be in the pixel size that was stated; "" where there is nothing."""
+        """A note if the stated pixel size cannot be true, else ""."""
         if self.scale_is_known or not np.isfinite(self.stated_um):
             return ""
         area_um2 = typical([self]) * self.stated_um**2
@@ -154,7 +154,7 @@ class Nuclei:
 
     @property
     def crop_note(self) -> str:
-        """What is wrong where a picture that was said to be a crop of one nucleus is none, or may be none."""
+        """A note if a picture that was given as, or taken for, a crop of one nucleus shows more, else ""."""
         if self.n_shown:
             return f"it shows {self.n_shown} nuclei, not one: predict it as a field"
         others = f"{self.n_beside} others lie" if self.n_beside > 1 else "another lies"
@@ -162,7 +162,7 @@ class Nuclei:
         return said if self.n_beside else ""
 
     def scaled(self, pixel_size_um: float) -> "Nuclei":
-        """Return the same nuclei with another size of the pixels."""
+        """Return the same nuclei with another pixel size."""
         measured = self.measured | {"area_um2": self.measured["area_px"] * pixel_size_um**2}
         is_known = pixel_size_um == self.stated_um
         return replace(self, measured=measured, pixel_size_um=pixel_size_um, scale_is_known=is_known)
@@ -171,15 +171,15 @@ class Nuclei:
 def find_nuclei(
     pixels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str = "auto", segmentation: str = "trained"
 ) -> Nuclei:
-    """Find the nuclei of an image and the size of its pixels.
+    """Return the nuclei of an image, with the pixel size.
 
-    "auto" takes an image for a crop of one nucleus by the rule of `looks_like_nucleus_crop`. Without a pixel
-    size, or with one by which nuclei would be far larger or smaller than the model's (in area twice for a field, six
-    times for a crop), the scale follows from the image: a crop has the model's field of view if its nucleus then has
-    a likely area; otherwise the median nucleus has the model's median area.
+    "auto" takes an image for a crop of one nucleus by the rule of `looks_like_nucleus_crop`. If there is no pixel size,
+    or the typical nucleus would differ from the model's by more than a factor in area (2 for 8 nuclei and more, 4 for 2
+    to 7, 6 for one), the scale follows from the image: a crop has the model's field of view if its nucleus then has a
+    likely area; otherwise the median nucleus gets the model's median area.
 
-    `pixels` are (H, W) float32 in [0, 1], `scale` is that of the model that will look at them, `kind` "auto", "field"
-    or "nucleus", `segmentation` one of `segment`, for fields.
+    `pixels` are (H, W) float in [0, 1], `scale` is that of the model that will be used, `kind` "auto", "field" or
+    "nucleus"; `segmentation` is that of `segment`, for fields.
     """
     check_choice("kind", kind, KINDS)
     check_size("pixel_size_um", pixel_size_um, or_none=True)
@@ -196,7 +196,7 @@ def find_nuclei(
         return _judged("field", measured, labels, pixel_size_um, picture, scale)
 
     if pixel_size_um and np.sqrt(scale.median_area_um2) < _LEAST_SEEN_PX * pixel_size_um:
-        # The size of a pixel of the camera, most likely: to look for nuclei of two pixels would take long.
+        # Probably the pixel size of the camera chip: a search for nuclei of two pixels would take long.
         found = found_by(None)
         if len(found) and found.scale_note:
             return found
@@ -204,16 +204,16 @@ def find_nuclei(
         found = found_by(told_um)
         if len(found) and not found.scale_note:
             break
-        # A pixel size that cannot be true has misled the finder, too.
+        # A wrong pixel size also misleads the segmentation: repeat it without.
     return found
 
 
 def outlined_nuclei(
     pixels: np.ndarray, labels: np.ndarray, pixel_size_um: float | None, scale: Scale, kind: str, remark: str = ""
 ) -> Nuclei:
-    """Return the nuclei that somebody else has outlined, with the numbers of their labels (H, W) int32.
+    """Return the nuclei of a given label image (H, W) int32, with its numbers.
 
-    The other arguments are those of `find_nuclei`, but for `kind`, which is "field" or "nucleus".
+    The other arguments are those of `find_nuclei`, but `kind` is "field" or "nucleus".
     """
     check_choice("kind", kind, KINDS[1:])
     picture, own = look_over(as_picture(pixels)), as_labels(labels, np.asarray(pixels))
@@ -226,7 +226,7 @@ def outlined_nuclei(
 
 
 def _judged(kind: str, measured, labels, stated_um: float | None, picture: Picture, scale: Scale, remark="") -> Nuclei:
-    """Return nuclei with flags where the picture was painted over, and with a pixel size that can be true."""
+    """Return nuclei with flags of artefacts that they touch, and with a pixel size that can be true."""
     flags = with_flags(measured["flags"], measured["nucleus_id"], picture.flags(labels))
     measured, is_known, size_um = measured | {"flags": flags}, stated_um is not None, stated_um or np.nan
     seen = {"n_bright": picture.n_bright(measured["area_px"]), "picture": picture, "shape": labels.shape}
@@ -235,7 +235,7 @@ def _judged(kind: str, measured, labels, stated_um: float | None, picture: Pictu
 
 
 def n_nuclei_shown(pixels: np.ndarray) -> int:
-    """Return how many nuclei a picture (H, W) shows where these are more than a crop of one may show, else 0."""
+    """Return the number of nuclei that a picture (H, W) shows, if it is more than a crop may show, else 0."""
     if max(pixels.shape) <= PLAIN_CROP_PX or looks_like_nucleus_crop(pixels := look_over(pixels).pixels):
         return 0
     n_shown = len(np.unique(find_in_field(pixels, None, "trained"))) - 1
@@ -243,7 +243,7 @@ def n_nuclei_shown(pixels: np.ndarray) -> int:
 
 
 def _with_scale(found: Nuclei, scale: Scale) -> Nuclei:
-    """Return the nuclei with a pixel size that can be true, and areas by it."""
+    """Return nuclei with a pixel size that can be true, and areas in um2 by it."""
     size_um = scale.field_of_view_um / max(found.shape)
     is_crop = found.kind == "nucleus" and _can_be(size_um, [found], scale, _LIKELY_AREA_RATIO)
     is_told = is_crop and not _can_be(found.stated_um, [found], scale)
@@ -251,9 +251,9 @@ def _with_scale(found: Nuclei, scale: Scale) -> Nuclei:
 
 
 def likely_pixel_size_um(nuclei: list[Nuclei], scale: Scale, most: float | None = None) -> float:
-    """Return the pixel size of images: what all of them state, or one by which their nuclei are usual.
+    """Return the pixel size that all images state, or, if it cannot be true, one that gives the model's median area.
 
-    `most`: how many times the area of the model's nuclei theirs may be, or the reverse; by default by their number.
+    `most` is the greatest ratio of their typical area to the model's, or the reverse; by default by their number.
     """
     if len({found.stated_um for found in nuclei}) == 1 and _can_be(nuclei[0].stated_um, nuclei, scale, most):
         return nuclei[0].stated_um
@@ -266,20 +266,20 @@ def _can_be(size_um: float, nuclei: list[Nuclei], scale: Scale, most: float | No
 
 
 def most_ratio(nuclei: list[Nuclei]) -> float:
-    """Return how many times the area of the model's nuclei that of so many can be, or the reverse."""
+    """Return the greatest ratio of the typical area of nuclei to the model's, or the reverse, by their number."""
     n_nuclei = sum(map(len, nuclei))
     return next(ratio for least, ratio in _MOST_AREA_RATIOS if n_nuclei >= least)
 
 
 def typical(nuclei: list[Nuclei], name: str = "area_px", per: str | None = None) -> float:
-    """Return the median of a measurement, perhaps `per` another, over the sound nuclei; over all where none is."""
+    """Return the median of a measurement, or of its ratio to `per`, over sound nuclei; over all if none is sound."""
     values = [n.measured[name] / (n.measured[per] if per else 1) for n in nuclei]
     values, sound = np.concatenate(values), np.concatenate([n.is_sound for n in nuclei])
     return float(np.median(values[sound] if sound.any() else values))
 
 
 def has_g1_dna(copies: np.ndarray) -> np.ndarray:
-    """Say of genome copies, (N,), whether they are taken for G1.
+    """Return which genome copies (N,) are taken for G1.
 
     Examples
     --------
@@ -290,7 +290,7 @@ def has_g1_dna(copies: np.ndarray) -> np.ndarray:
 
 
 def are_overexposed(nuclei) -> bool:
-    """Say whether more than few of the nuclei of images that are otherwise free of flags are overexposed."""
+    """Return whether more than a tenth of the nuclei of images that have no other spoiling flag are overexposed."""
     sound, whole = (sum(own.free_of(flags).sum() for own in nuclei) for flags in (_SPOILT, _SPOILT - {OVEREXPOSED}))
     return bool(sound < (1 - _MOST_OVEREXPOSED) * whole)
 
@@ -301,9 +301,9 @@ def sound_dna(nuclei) -> np.ndarray:
 
 
 def fit_anchor(nuclei) -> tuple[Anchor | None, G1Peak]:
-    """Fit the G1 peak of a group, the `Nuclei` of its images; return its anchor and the peak.
+    """Return the anchor and the fitted G1 peak of a group, the `Nuclei` of its images.
 
-    There is no anchor where the peak is not to be trusted. Of overexposed nuclei one peak says nothing of the culture.
+    The anchor is None if the peak is not usable. One peak of overexposed nuclei does not show an arrested culture.
     """
     nuclei = list(nuclei)
     peak = fit_g1_peak(sound_dna(nuclei))
