@@ -67,7 +67,7 @@ def predict(
     client : distributed.Client, optional
         Use the workers of a cluster instead, which read the same paths or URLs; see `docs/how_to`.
     **settings
-        As `Settings`: kind, channel, plane, pixel_size_um, segmentation, g1_position, g1_quality, g1_area_px, prior.
+        Of `Settings`: kind, channel, plane, pixel_size_um, segmentation, g1_position, g1_quality, g1_area_px, prior.
 
     Raises
     ------

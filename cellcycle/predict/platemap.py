@@ -137,7 +137,7 @@ def _told(place: Place) -> str:
 
 
 def _with_points(file: Path, said: pd.Series, separator: str) -> pd.Series:
-    """Return a column of numbers with decimal points; refuse mixed decimal marks, and numbers with a mark of thousands.
+    """Return a column of numbers with decimal points; refuse mixed decimal marks, and what may be marks of thousands.
 
     Spreadsheets that write 0,5 separate cells by semicolons or tabs. So do others, which write 1,000 for a thousand.
     """
