@@ -227,13 +227,15 @@ def _serve(life: int) -> None:
 
 def _receive(calls: queue.SimpleQueue) -> None:
     """Put the calls of the parent into the queue; end this process when the parent ends."""
-    try:
-        while True:
-            calls.put(_read(sys.stdin.buffer))
-    except EOFError:
-        os._exit(1)
-    except Exception as error:
-        calls.put((_raise, (error,)))
+    while True:
+        try:
+            call = _read(sys.stdin.buffer)
+        except (EOFError, OSError):
+            os._exit(1)
+        except Exception as error:
+            # A call that cannot be unpickled is an error of its own; the next one is read as usual.
+            call = _raise, (error,)
+        calls.put(call)
 
 
 def _raise(error: Exception):

@@ -73,7 +73,7 @@ def guarded(command: Callable[[], object]) -> None:
             typer.echo(f"Error: {CellCycleError(os.fsdecode(error.filename), reason, 'check the path')}", err=True)
             sys.exit(2)
         # Nothing more may be written to standard output, neither now nor when Python exits.
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             typer.echo(f"Error: the output cannot be written ({error.strerror}); make room on the disk", err=True)

@@ -147,12 +147,16 @@ def whole_folder(path, replace: bool = False) -> Iterator[Path]:
             raise SettingError(path, error.finding, error.remedy) from error
         with told(path):
             _refuse_taken(path, final, replace)
-            old = work.with_name(f".unfinished-{secrets.token_hex(6)}")
+            # Under a name that no later run clears: it is the only one there until the new folder is in its place.
+            old = final.with_name(f"{final.name}.old-{secrets.token_hex(3)}")
             if final.exists():
                 os.replace(final, old)
-            os.replace(work, final)
-            # The old folder is deleted only after the new one is in its place.
-            _remove(old)
+            try:
+                os.replace(work, final)
+            finally:
+                # The old folder is removed with `work`, or comes back where the new one could not take its place.
+                if old.exists():
+                    os.replace(old, work if final.exists() else final)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ from zipfile import BadZipFile
 import numpy as np
 
 from cellcycle import tasks
-from cellcycle.checkpoint import shipped_names
 from cellcycle.errors import SettingError, check_keywords
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
@@ -159,7 +158,7 @@ def look_first(
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
     has_scale = settings.kind == "field" or rule.pixel_size_um is None
     # Whether size or exposure is unlike that of training is tested for all crops together.
-    is_shipped = choice.default.name in shipped_names()
+    is_shipped = choice.default.is_shipped
     are_compared = settings.kind != "field" and (is_shipped or max(rule.scale.area_px, rule.scale.brightest) > 0)
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
         return []
@@ -167,7 +166,7 @@ def look_first(
     pairs, notes, least_quality = groups.pairs_of_one_field(images), [], LEAST_QUALITY * choice.is_auto
     groups.refuse_other_light(pairs)
     if how == "slide":
-        notes = groups.share_as_slide(images, least_quality, must=not choice.is_auto)
+        notes = groups.share_as_slide(images, least_quality, must=rule.needs_anchor and not choice.is_auto)
     elif not has_peak:
         notes = groups.share(images, rule.scale, least_quality)
     if not has_scale:

@@ -34,9 +34,8 @@ FOLDER = Path(__file__).parent / "weights"
 # Diameter of a typical nucleus in pixels of the resampled field, about that of training. At 20 px outlines are no
 # better, there are more false nuclei, and a field of small nuclei takes nearly twice as long.
 DIAMETER_PX = 14.0
-# Least and greatest scale of resampling, before it is rounded: nuclei of 7 to 200 px are then about as large as in
-# training.
-SCALES = (0.1, 3.0)
+# Least and greatest scale of resampling: nuclei of 7 to 200 px are then about as large as in training.
+SCALES = (0.125, 3.0)
 # Scales are multiples of one over this, so that tiles can begin at whole pixels of both grids.
 _FRACTIONS = 16
 # The network runs again if the nuclei found differ in diameter by more than this factor from the diameter assumed.
