@@ -18,16 +18,17 @@ _TABLES = (".csv", ".tsv", ".txt")
 def load_dataset(data="simulated", size_px: int | None = 64, seed: int = 0, on_error="raise") -> NucleusDataset:
     """Load labelled nuclei by name, from a folder, or from a table.
 
-    A name, under which nothing lies here, is "simulated" (493 nuclei, the study's counts), "simulated-colour" (the
-    same, each in an artificial stain colour, RGB), "simulated-nagao" (another cell line, G2 / not-G2), or a public set
-    that is downloaded once its licence was agreed to, "nagao2020" or "bbbc048" (see `cellcycle.datasets.public`). A
-    folder has one sub-folder a class; folders above the classes (slides, wells), or of one name below several, are
-    groups. A table has the columns path, label and optionally group and channel, paths as seen from it; or, of labelled
-    nuclei of whole fields, the columns image, centroid_y_px, centroid_x_px and label.
+    A name is "simulated" (493 nuclei, the study's counts), "simulated-colour" (the same in RGB, each nucleus in an
+    artificial stain colour), "simulated-nagao" (another cell line, G2 / not-G2), or a public set that is downloaded
+    once its licence was agreed to, "nagao2020" or "bbbc048" (see `cellcycle.datasets.public`). A table or data set at
+    the path of that name takes precedence. A folder has one sub-folder per class; folders above the classes (slides,
+    wells), or folders of the same name below several classes, are groups. A table has the columns path (relative to
+    the table), label and optionally group and channel; a table of nuclei labelled in whole fields has the columns
+    image, centroid_y_px, centroid_x_px and label.
 
-    The images returned are square, of `size_px` or of the largest file where that is smaller or `size_px` is None.
-    `seed` is that of a simulated set. With `on_error` "skip", unreadable files among good ones are left out and listed
-    in `notes`; else the set is refused.
+    The images returned are square. Their side is `size_px`, or that of the largest file if that is smaller or `size_px`
+    is None; simulated images have `size_px`, by default 64. `seed` is used for simulated sets only. With `on_error`
+    "skip", unreadable files among good ones are left out and listed in `notes`; otherwise the set is refused.
     """
     check_choice("on_error", on_error, ("raise", "skip"))
     seed, size_px = check_whole("seed", seed), None if size_px is None else check_whole("size_px", size_px)
@@ -53,7 +54,7 @@ def load_dataset(data="simulated", size_px: int | None = 64, seed: int = 0, on_e
 
 
 def source_name(data) -> str:
-    """Return what a data set is called in records and file names.
+    """Return the name of a data set in records and file names.
 
     Examples
     --------
@@ -69,7 +70,7 @@ def source_name(data) -> str:
 
 
 def is_named(data) -> bool:
-    """Tell whether data are a name, not a path; of both, a table or data that lie there are meant."""
+    """Return whether `data` is the name of a data set and not a path; a table or data set at that path comes first."""
     name, path = str(data), Path(str(data))
     is_data = os.path.isfile(path) or (
         os.path.isdir(path) and any(path.iterdir()) and not (path / "model.json").exists()
@@ -80,8 +81,8 @@ def is_named(data) -> bool:
 def source_kind(data) -> str:
     """Return "simulated", "public", "folder", "manifest" or "fields", without reading any image.
 
-    A folder with a `manifest.csv` in it counts as that, which may know the groups; a table that says which nucleus
-    of an image is meant is one of whole fields.
+    A folder that contains a `manifest.csv` is a manifest, because that table may name the groups. A table that says
+    which nucleus of an image is meant belongs to whole fields.
     """
     if not os.fspath(data):
         raise SettingError("data", "the path is empty", "name a data set, folder or table")

@@ -1,4 +1,4 @@
-"""Large files from the web: resumed where they stopped, checked by their hash, unpacked without harm."""
+"""Download large files: resume an interrupted download, check the hash, unpack the archive safely."""
 
 import os
 import stat
@@ -13,16 +13,16 @@ from tqdm import tqdm
 from cellcycle.errors import DataError
 from cellcycle.files import whole_folder
 
-# Files that an archive may hold, and how many times its packed size they may take: more is a trap.
+# Highest number of files in an archive, and highest ratio of unpacked to packed size: more is a decompression bomb.
 _MOST_MEMBERS, _MOST_SWELLING = 500_000, 200
 _AGAIN = "run the command again: it goes on where it stopped"
 
 
 def fetch_file(url: str, target: Path, known_hash: str | None, most_bytes: int) -> None:
-    """Download a file through pooch, going on where an earlier attempt stopped.
+    """Download a file with pooch, and resume an interrupted download.
 
-    A file that is there and has the hash ("sha256:..." or "md5:...") is not asked for again; a server that sends more
-    than `most_bytes` is cut off.
+    A file that is already there with this hash ("sha256:..." or "md5:...") is not downloaded again. A download of more
+    than `most_bytes` is stopped and refused.
     """
     pooch.get_logger().setLevel("WARNING")
     by_hand = f"or download it elsewhere, put it at {target}, and run the command again"
@@ -51,12 +51,12 @@ def _part(target: Path) -> Path:
 
 
 def _download(url: str, target: Path, is_known: bool, most_bytes: int) -> None:
-    """Keep what comes in `<target>.part`, and ask for the rest of the same file where some of it is there."""
+    """Download into `<target>.part`; if a part is there already, request only the rest of the same file."""
     part, tag_file = _part(target), target.with_name(target.name + ".tag")
     have = part.stat().st_size if part.is_file() else 0
     tag = tag_file.read_text(encoding="utf-8") if tag_file.is_file() else ""
     headers = {"Accept-Encoding": "identity"}
-    # Parts of two editions of a file are not joined: the server is asked for the same one, or a hash will tell.
+    # Parts of two versions of a file must not be joined: If-Range asks for the same version, or the hash detects it.
     if have and (tag or is_known):
         headers |= {"Range": f"bytes={have}-"} | ({"If-Range": tag} if tag else {})
     with requests.get(url, headers=headers, stream=True, timeout=(20, 60)) as answer:
@@ -68,11 +68,11 @@ def _download(url: str, target: Path, is_known: bool, most_bytes: int) -> None:
         total = have + int(answer.headers.get("Content-Length", 0))
         tag = answer.headers.get("ETag", "")
         tag_file.write_text("" if tag.startswith("W/") else tag, encoding="utf-8")
-        # Shown on terminals alone.
+        # disable=None shows the bar on terminals only.
         bar = tqdm(desc=target.name, initial=have, total=total or None, unit="B", unit_scale=True, disable=None)
         came = have
         with open(part, "ab" if have else "wb") as file, bar:
-            # Small pieces: what is in hand of the last one is lost when the connection breaks.
+            # Small chunks, because an unfinished chunk is lost when the connection breaks.
             for chunk in answer.iter_content(1 << 14):
                 came += file.write(chunk)
                 bar.update(len(chunk))
@@ -87,7 +87,7 @@ def _download(url: str, target: Path, is_known: bool, most_bytes: int) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a ZIP archive, and archives in it, into a new folder: all of it or nothing."""
+    """Unpack a ZIP archive and the archives in it into a new folder, completely or not at all."""
     with whole_folder(folder, replace=True) as unfinished:
         _unpack_into(archive, unfinished, archive)
         for inner in sorted(unfinished.rglob("*.zip")):
@@ -96,7 +96,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _unpack_into(archive: Path, folder: Path, name: Path) -> None:
-    """Unpack an archive, called `name`; refuse members that lie elsewhere, links, and what swells without measure."""
+    """Unpack an archive, `name` in errors; refuse members outside of the folder, links, and decompression bombs."""
     try:
         with zipfile.ZipFile(archive) as packed:
             members = packed.infolist()

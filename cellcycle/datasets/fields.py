@@ -1,4 +1,4 @@
-"""Whole fields with a table of labelled nuclei: every row of the table finds the nucleus that it means."""
+"""Data sets from whole fields and a table of labelled nuclei: each row is matched to the nucleus that it means."""
 
 import os
 from dataclasses import asdict, dataclass, field
@@ -21,21 +21,21 @@ from cellcycle.inputs import TYPICAL
 from cellcycle.nuclei import ANY_CELLS_RATIO, Nuclei, find_nuclei, likely_pixel_size_um
 from cellcycle.segmentation.same_field import are_bright_otherwise, same_fields
 
-# Side of a crop over that of a nucleus, and the least.
+# Side of a crop relative to the diameter of a nucleus of median area, and its lowest value in pixels.
 _MARGIN, _LEAST_PX = 2.2, 32
 _SMOOTHED_PX = 3.0
 _GIVE_PLACES = "give centroid_y_px, from the top, and centroid_x_px, from the left, in px"
-# So many places of one picture tell whether they are those of another.
+# At least this many rows per picture are needed to decide whether their places belong to another picture.
 _LEAST_ROWS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledField:
-    """A picture with the nuclei found in it, those without a label included: they belong to its DNA histogram.
+    """A picture with all nuclei found in it; those without a label count in its DNA histogram.
 
-    `image` is the path of its file, as seen from the table; `name` adds channel and planes where the table names
-    several of that file. `pixels` are (H, W) float32 in [0, 1], of a file of `bit_depth`; `channel` is theirs in a file
-    of several, else ""; `well` is a plate and its well, () where it is not known.
+    `image` is the path of its file relative to the table; `name` adds channel and planes if the table names several of
+    that file. `pixels` are (H, W) float32 in [0, 1]; `channel` is "" if the file has only one; `well` is (plate, well),
+    or () if it is not known.
     """
 
     image: str
@@ -48,33 +48,33 @@ class LabelledField:
 
     @property
     def recorded(self) -> tuple:
-        """What fields of one slide have in common whose DNA compares: stain, bits and pixel size."""
+        """Channel, bit depth and pixel size: DNA is compared only between fields of a slide that agree in all three."""
         size_um = self.nuclei.stated_um if self.nuclei.scale_is_known else 0.0
         return self.channel, self.bit_depth, f"{size_um:.3g}"
 
 
 def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> NucleusDataset:
-    """Read a table of labelled nuclei (`labels.read_labels`) and the images it names, which lie beside it.
+    """Read a table of labelled nuclei (`labels.read_labels`) and the images that it names; return crops of the nuclei.
 
-    Each channel and plane that its rows name of an image is a picture of its own; where they name none, it is what
-    `read_plane` takes by itself. The data set has `fields`, a picture each, and `places`; its images are crops, cut
-    twice as wide as a nucleus. Groups are the table's, else the images, of which those that show the same nuclei are
-    one; where the table says none, nuclei have one G1 peak with all that `predict` would read them with. Nuclei
-    labelled `none` are left out. Refused, or with `on_error` "skip" left out, are rows whose image is gone, has another
-    content than the one that was labelled, or lacks the channel or plane, that mean no nucleus, or say two things of
-    one. Refused in any case is a table that names nuclei by number alone, most of whose rows mean none, or whose places
-    have x and y swapped, y from below, or are in um.
+    Each channel and plane that the rows name of an image is a separate picture; if they name none, `read_plane`
+    chooses. The data set has one of `fields` per picture, and `places`; its crops are `_MARGIN` times as wide as a
+    nucleus. Groups come from the table, otherwise from the images, where images of the same nuclei share one. A nucleus
+    without a stated group shares its G1 peak with the plate or folder with which `predict` would read its image. Nuclei
+    labelled `none` are left out. A row is refused, or left out with `on_error` "skip", if its image is missing, differs
+    from the labelled one or lacks the channel or plane, if it means no nucleus, or if rows contradict each other. The
+    table is refused if a row has no place, if most rows mean no nucleus, if places belong to other pictures, or if they
+    have x and y swapped, y from below or um.
     """
     table, notes = read_labels(file, on_error)
     is_bare = table[["centroid_y_px", "centroid_x_px"]].isna().any(axis=1)
     if is_bare.any():
-        # In a mask of another program nuclei have other numbers than those that are found here.
+        # Masks of other programs number the nuclei differently from the segmentation here.
         finding = f"line {is_bare.idxmax()} names a nucleus by its number alone, and each mask has numbers of its own"
         raise DataError(file, finding, _GIVE_PLACES)
     if "group" in table:
         table["group"], said = clean_names(table["group"], "group", file)
         notes += said
-    # What is found out of a row joins it: its file, its picture, and its nucleus there. Those without one are `bad`.
+    # Add to each row its file, its picture, and its nucleus there; `bad` describes the rows that have none.
     table, bad = _with_files(table, file.parent)
     table, planes, unread = _with_pictures(table)
     fields, together = _looked_at(file, table, planes)
@@ -103,7 +103,7 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
 
 
 def _with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return the rows whose image is there, with its `file` and where it was `found`, and say which are not there."""
+    """Return the rows whose image exists, with columns `found` (its path) and `file` (resolved), and the errors."""
     images, found, bad = ImageFolder(folder, True, table["image"].unique()), {}, []
     table = table.assign(sha256=table.get("image_sha256", ""))
     for key, named in table.groupby(["image", "sha256"], sort=False):
@@ -112,14 +112,14 @@ def _with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, list[s
         except CellCycleError as error:
             bad.append(f"{error.subject}: {error.finding}")
     table = table[table.index.isin(found.keys())]
-    # In a store of data what is found is a link to a file of another name.
+    # In a data store the path that is found may be a link to a file of another name, so both are kept.
     where = [found[line] for line in table.index]
     return table.assign(found=where, file=[path.resolve() for path in where]), bad
 
 
 def _with_pictures(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple, Plane], list[str]]:
-    """Return the rows whose `picture` can be read, by its number, in that order; each (file, channel, planes), as it
-    was read; and say what cannot be.
+    """Return the rows with a readable picture, sorted by its number in the new column `picture`; the `Plane` of each
+    picture by (file, channel, planes); and a message for each picture that cannot be read.
     """
     planes, picture_of, bad = {}, {}, []
     table = table.assign(**{name: table.get(name, "") for name in READ_COLUMNS})
@@ -129,8 +129,8 @@ def _with_pictures(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple, Plane
         except CellCycleError as error:
             bad.append(f"{error.subject}: {error.finding} ({error.remedy})")
             continue
-        # Rows that name a channel and rows that leave it to the rule may mean the same one; of channels of one name
-        # only the index tells.
+        # A row that names a channel and one that leaves it open may mean the same channel, so the channel as read is
+        # the key; if channels share a name, only the index in the table identifies one.
         key = path, plane.channel if plane.channels.count(plane.channel) == 1 else said[0], plane.planes
         planes.setdefault(key, plane)
         picture_of |= dict.fromkeys(named.index, key)
@@ -140,7 +140,7 @@ def _with_pictures(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple, Plane
 
 
 def _looked_at(file: Path, table: pd.DataFrame, planes: dict) -> tuple[list[LabelledField], list[str]]:
-    """Find the nuclei of the pictures that rows name; return also the plate or folder with which each is read."""
+    """Return the fields of the named pictures with their nuclei, and the plate or folder with which each is read."""
     as_found = table.drop_duplicates("file").set_index("file")["found"]
     keys = [(sample_id(file.parent, path), *of) for path, *of in planes]
     called, paths = picture_names(keys), [os.path.abspath(as_found[path]) for path, *_ in planes]
@@ -153,33 +153,33 @@ def _looked_at(file: Path, table: pd.DataFrame, planes: dict) -> tuple[list[Labe
 
 
 def _are_of_others(file: Path, fields: list[LabelledField], table: pd.DataFrame) -> bool:
-    """Say whether the places of a table are those of other pictures, by its rows that mean no nucleus."""
+    """Return whether the places belong to other pictures, judged by the number of rows that mean no nucleus."""
     counts = table["at"].isna().groupby(table["picture"]).agg(["size", "sum"])
     counts = counts.assign(near=_near_middles(file, fields, table)).to_numpy()
-    # Places of another picture mean a nucleus, too, though seldom its middle.
+    # Places of another picture may also hit a nucleus, but rarely near its middle.
     judged = [counts.sum(axis=0), *counts[counts[:, 0] >= _LEAST_ROWS]]
     return 2 * judged[0][1] > judged[0][0] or any(5 * lost > n and 2 * near < n - lost for n, lost, near in judged)
 
 
 def _grouped(entries: pd.DataFrame, fields: list[LabelledField], together: list[str], notes: list[str]) -> np.ndarray:
-    """Complete the column `group` of labelled nuclei by their images; return whose G1 peak each shares, (N,) str."""
+    """Fill empty cells of the column `group` from the images; return the names (N,) of what shares a G1 peak."""
     own, slides = (np.array(of)[entries["picture"]] for of in (_images_by_field(fields, notes), together))
     stated = entries["group"].to_numpy(str) if "group" in entries else np.full(len(entries), "")
     is_stated = ~np.array([says_nothing(name) for name in stated], bool)
     entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, slides)
     if len(set(entries["group"])) == 1 and len(set(own)) > 1:
-        # One for all keeps nothing apart: at least the cells of an image stay together.
+        # A single group cannot be divided into folds, so the images become the groups.
         entries["group"] = own
         notes.append("all are of one group: cells of one image are kept together instead")
     return slides
 
 
 def _images_by_field(fields: list[LabelledField], notes: list[str]) -> list[str]:
-    """Return the image of each picture, or the first that shows the same nuclei, as times or planes of a field do."""
+    """Return the image of each picture, or the first image with the same nuclei (time points, planes of a field)."""
     images, found = [f.image for f in fields], [f.nuclei for f in fields]
     n_images, lit = len(set(images)), [(one.centres, one.measured["integrated_dna"]) for one in found]
     for i, j in same_fields([one.centres for one in found], [f.pixels.shape for f in fields]):
-        # On a printed pattern nuclei of other fields lie at the same places.
+        # On a micropattern, nuclei of different fields lie at the same places but differ in brightness.
         if not are_bright_otherwise(lit[i], lit[j]):
             images = [images[i] if image == images[j] else image for image in images]
     if n_again := n_images - len(set(images)):
@@ -188,7 +188,7 @@ def _images_by_field(fields: list[LabelledField], notes: list[str]) -> list[str]
 
 
 def _found(file: Path, image: str, name: str, plane: Plane, named: pd.DataFrame, well: tuple) -> LabelledField:
-    """Find the nuclei of a picture, in pixels of the size that was stated when they were labelled."""
+    """Find the nuclei of a picture, with the pixel size that the table states, else that of the file."""
     stated = named.get("pixel_size_um", pd.Series(dtype=float))
     stated = stated[(stated > 0) & (stated < np.inf)]
     if len(stated) and stated.max() > 1.01 * stated.min():
@@ -197,16 +197,16 @@ def _found(file: Path, image: str, name: str, plane: Plane, named: pd.DataFrame,
     size_um = next(iter(stated), plane.pixel_size_um)
     nuclei = find_nuclei(plane.pixels, size_um, TYPICAL)
     if len(nuclei):
-        # A model learns from them how large its cells are: no other model's cells speak against what was stated.
+        # A model learns the size of its cells from them, so the stated size is not checked against another model's.
         nuclei = nuclei.scaled(likely_pixel_size_um([nuclei], TYPICAL, ANY_CELLS_RATIO))
     channel = plane.channel if len(plane.channels) > 1 else ""
     return LabelledField(image, name, plane.pixels, nuclei, channel, plane.bit_depth, well)
 
 
 def _meant(table: pd.DataFrame, fields: list[LabelledField]) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Return the labelled nuclei, a row each, notes on rows that may be meant otherwise, and what is wrong with others.
+    """Return one row per labelled nucleus, notes on doubtful rows, and messages on wrong ones.
 
-    `at` is the nucleus that a row means among those of its picture, NaN for none.
+    The column `at` of `table` is the index of the nucleus among those of its picture, NaN for none.
     """
     lost, table = table[table["at"].isna()], table[table["at"].notna()].astype({"at": int})
     places = lost[["picture", "centroid_y_px", "centroid_x_px"]].itertuples(name=None)
@@ -229,10 +229,10 @@ def _meant(table: pd.DataFrame, fields: list[LabelledField]) -> tuple[pd.DataFra
 
 
 def _near_middles(file: Path, fields: list[LabelledField], table: pd.DataFrame) -> list[int]:
-    """Return how many places that rows name lie near the middle of a nucleus, for each of the pictures.
+    """Return for each picture the number of places within half a radius of the centre of a nucleus.
 
-    Refused are places of which most do, or most near that of their number, if they are read otherwise, and less than
-    half so many as they are.
+    Places are refused if more than half are near a centre (or the centre of the nucleus of their number) when x and y
+    are swapped, they are read as um, or y runs from below, and fewer than half as many are as they stand.
     """
     hows, n_rows = ("", "with x and y swapped", "if they are in um", "if y runs from below"), 0
     n_near = np.zeros((len(fields), 2, len(hows)), int)
@@ -255,7 +255,7 @@ def _near_middles(file: Path, fields: list[LabelledField], table: pd.DataFrame) 
 
 
 def nucleus_of(nuclei: Nuclei, row) -> int | None:
-    """Return the index of the nucleus that a row of `read_labels` means: by its place, or without one by its number."""
+    """Return the index of the nucleus that a row of `read_labels` means: by its place, else by its number, or None."""
     ids = nuclei.measured["nucleus_id"]
     place = np.array([row["centroid_y_px"], row["centroid_x_px"]], float)
     if np.isnan(place).any():
@@ -267,7 +267,7 @@ def nucleus_of(nuclei: Nuclei, row) -> int | None:
     within = np.flatnonzero(ids == nuclei.labels[y, x])
     if len(within):
         return int(within[0])
-    # Beside the outline, as the middle of a bent nucleus may lie: within half a nucleus of a centre.
+    # The centre of a bent nucleus may lie outside its outline: accept a place within one radius of a centre.
     distance = np.hypot(*(nuclei.centres - place).T)
     nearest = int(distance.argmin())
     radius = np.sqrt(nuclei.measured["area_px"][nearest] / np.pi)
@@ -275,10 +275,10 @@ def nucleus_of(nuclei: Nuclei, row) -> int | None:
 
 
 def _crops(found: LabelledField, indices) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Cut nuclei with their surroundings, (S, S) each, and again by what they are known; an image of one stays whole.
+    """Return for each nucleus its crop (S, S) and a crop (S + 1, S + 1) that identifies it; pictures of one stay whole.
 
-    The second ones, (S + 1, S + 1), are the same in a turned or mirrored field. There outlines lie a little elsewhere:
-    their middle is where the smoothed picture is brightest.
+    The second crop is the same in a rotated or mirrored field, where outlines differ slightly: its centre is the
+    brightest point of the smoothed picture.
     """
     if not len(indices) or found.nuclei.kind == "nucleus":
         return [(found.pixels, found.pixels)] * len(indices)

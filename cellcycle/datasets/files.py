@@ -1,4 +1,4 @@
-"""Files of labelled images become one data set: read, told apart, brought to one size."""
+"""Turn files of labelled images into one data set: read them, check them, bring them to one size."""
 
 import hashlib
 import re
@@ -21,13 +21,13 @@ from cellcycle.nuclei import n_nuclei_shown
 from cellcycle.phases import PHASES
 from cellcycle.splits import joined, marks_of
 
-# A crop this many times wider than most is a whole field, or a slip; so is a pixel this many times larger. Of one this
-# much wider is told; one with fewer pixels a side shows no nucleus.
+# Refused as a field or a mistake: images wider than the lower quartile of widths by the first factor, and pixel sizes
+# that differ from the median by more than the second. Wider than the median by the third: a note. Least side in px.
 _MOST_WIDER, _MOST_COARSER, _MUCH_WIDER, _LEAST_PX = 4, 8, 2, 4
-# So many pictures, of all classes, tell whether they are fields.
+# At most this many pictures, spread over the list, are checked for being whole fields.
 _LOOKED_AT = 8
 _MOST_NOTES = 3
-# What tables of an evaluation or a report count beside classes, and what the page shows beside them, is called so.
+# Names of other rows and columns beside the classes, in tables of evaluations and reports and on the page.
 _TAKEN = {"all", "counted", "found", "chosen", "doubt", "said"}
 _ONE_KIND = {".tiff": ".tif", ".jpeg": ".jpg"}
 _MEND_FIELDS = (
@@ -36,14 +36,14 @@ _MEND_FIELDS = (
 
 
 def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) -> NucleusDataset:
-    """Read listed images (path, label, sample_id, perhaps group and channel, "" for none) into one data set."""
+    """Read listed images (path, label, sample_id, optionally group and channel, "" for none) into one data set."""
     entries, notes, planes, bad = entries.reset_index(drop=True), [*notes], {}, []
     for column in {"label", "group"} & set(entries.columns):
         entries[column], said = clean_names(entries[column], column, source)
         notes += said
     class_order(source, entries["label"])
     if "group" in entries:
-        # A nucleus without a group stands for itself.
+        # A nucleus without a group forms a group of its own.
         is_single = entries["group"] == ""
         entries["group"] = entries["group"].where(~is_single, "single:" + entries["sample_id"])
         if is_single.any():
@@ -84,7 +84,7 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
 
 
 def _plane_of(path: Path, channel: str) -> Plane:
-    """Read an image in the channel that its table names; of one with no other that is the name of its stain."""
+    """Read the channel that the table names; if an image has only one, the name may be that of its stain."""
     try:
         return read_stated(path, channel, "")
     except ImageError:
@@ -96,7 +96,7 @@ def _plane_of(path: Path, channel: str) -> Plane:
 def class_order(source, labels) -> tuple[str, ...]:
     """Return the classes of labels: phases in their order, then others in the natural order of their names.
 
-    Refused are names that say in a table that there is no class, or something else.
+    A name that means "no class" in a table, or that tables and the page use for something else, is a `DataError`.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def class_order(source, labels) -> tuple[str, ...]:
 
 
 def _odd_ones(planes: dict[int, Plane], names) -> dict[int, str]:
-    """Say of each picture whose size is none of a crop, that is blank, or whose pixel size is none of the others'."""
+    """Return a message for each picture that is too large or small for a crop, is blank, or has an odd pixel size."""
     usual = np.quantile([max(plane.pixels.shape) for plane in planes.values()], 0.25)
     known_um = [plane.pixel_size_um for plane in planes.values() if plane.pixel_size_um is not None]
     usual_um, odd = np.median(known_um) if known_um else np.nan, {}
@@ -136,7 +136,7 @@ def _odd_ones(planes: dict[int, Plane], names) -> dict[int, str]:
 
 
 def _refuse_fields(source, planes: dict[int, Plane], names) -> None:
-    """Refuse pictures most of which show more nuclei than a crop of one: no label says which of them it means."""
+    """Refuse pictures if most show several nuclei: their labels do not say which nucleus they mean."""
     some = list(planes)[:: -(-len(planes) // _LOOKED_AT)]
     shown = {k: n for k in some if (n := n_nuclei_shown(planes[k].pixels))}
     if 2 * len(shown) > len(some):
@@ -146,7 +146,7 @@ def _refuse_fields(source, planes: dict[int, Plane], names) -> None:
 
 
 def _much_wider(pictures, names) -> list[str]:
-    """Return a note on a picture that makes all others small."""
+    """Return a note on a picture so wide that all others are padded much to its width."""
     widths = [max(picture.shape) for picture in pictures]
     widest, usual = int(np.argmax(widths)), np.median(widths)
     if widths[widest] <= _MUCH_WIDER * usual:
@@ -156,16 +156,15 @@ def _much_wider(pictures, names) -> list[str]:
 
 
 def counted(said) -> list[str]:
-    """Return notes of what is said of images, "" of most: the most frequent, with their numbers."""
+    """Return the most frequent messages about images, each with its number of images; "" is no message."""
     most = Counter(filter(None, said)).most_common(_MOST_NOTES)
     return [f"{n} image{'s' * (n > 1)}: {one}" for one, n in most]
 
 
 def differences(labels, planes) -> tuple[str, ...]:
-    """Return a sentence for each property of files that tells two classes apart; `labels` and `planes` are of cells.
+    """Return a sentence for each file property that separates two classes; one of `labels` and `planes` per cell.
 
-    Told is only what half of a class has alone: crops cut tight round nuclei have a size each, and those of larger
-    nuclei are larger.
+    A value counts only if at least half of a class has it: tightly cut crops have many sizes, larger for larger nuclei.
     """
     properties = pd.DataFrame([_properties(plane) for plane in planes])
     return tuple(filter(None, (difference(labels, values, name) for name, values in properties.items())))
@@ -179,7 +178,7 @@ def _properties(plane: Plane) -> dict[str, str]:
         "channels": f"{len(plane.channels)}",
         "pixel size": "none stated" if plane.pixel_size_um is None else f"{plane.pixel_size_um:.3g} um",
         "the size of their files": f"{width} x {height} px",
-        # As where one class was masked, or each of its crops stretched to the whole range.
+        # These differ if the crops of one class were masked or stretched to the full range.
         "black pixels": "some" if plane.pixels.min() == 0 else "none",
         "pixels of the highest value": "some" if plane.pixels.max() == 1 else "none",
     }
@@ -188,12 +187,12 @@ def _properties(plane: Plane) -> dict[str, str]:
 def as_dataset(
     source, name, entries: pd.DataFrame, pictures, notes, size_px, on_error, about=None, paths=(), **more
 ) -> NucleusDataset:
-    """Bring pictures (H, W) to one scale and size, and join them with what is known of them.
+    """Bring pictures (H, W) to one pixel size and image size, and return them as a data set.
 
-    `entries` has a row a picture: label, sample_id, pixel_size_um (NaN where it is not known), and perhaps group.
-    Smaller pictures are surrounded with their own background and all are scaled by the same factor, which keeps sizes
-    of nuclei comparable. `about` are the images by whose middles they are known again (`marks_of`), if others,
-    `paths` their files. `more` goes into the data set.
+    `entries` has one row per picture: label, sample_id, pixel_size_um (NaN if unknown), and optionally group. Smaller
+    pictures are padded with their own background and all are scaled by the same factor, so that sizes of nuclei stay
+    comparable. `about` are other crops of the same nuclei, whose centres identify them (`marks_of`), `paths` the files
+    of the pictures. `more` are further fields of the data set.
     """
     classes = class_order(source, entries["label"])
     marks = marks_of(*([np.asarray(p, np.float32)[np.newaxis] for p in of] for of in (pictures, about or pictures)))
@@ -225,7 +224,7 @@ def as_dataset(
 
 
 def _origin(source: Path, paths) -> str:
-    """Return whether pictures are simulated: then `MARKER` lies above them, or beside their table."""
+    """Return "simulated", "real" or both; simulated pictures have `MARKER` beside their table or above themselves."""
     if ((source if source.is_dir() else source.parent) / MARKER).is_file():
         return "simulated"
     folders = {Path(path).resolve().parent for path in paths}
@@ -234,7 +233,7 @@ def _origin(source: Path, paths) -> str:
 
 
 def _to_one_pixel_size(pictures, sizes_um: np.ndarray):
-    """Resample pictures of different pixel sizes to the median one, if all say theirs; else leave them."""
+    """Resample pictures to their median pixel size if sizes differ and all are known; return pictures, sizes, notes."""
     known = sizes_um[np.isfinite(sizes_um)]
     n_unknown = len(sizes_um) - len(known)
     if not len(known):
@@ -254,9 +253,9 @@ def _to_one_pixel_size(pictures, sizes_um: np.ndarray):
 
 
 def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> NucleusDataset:
-    """Give pictures of one nucleus (turned, mirrored, cut wider) a group; leave out, or refuse, those of two labels."""
+    """Group copies of one nucleus (turned, mirrored, cut wider); leave out or refuse copies with different labels."""
     known = dataset.known_by()
-    # Of crops of which the order of values alone is one, as of spots without noise, copies are likely, not certain.
+    # Crops that share only the order of values (third mark), e.g. spots without noise, are likely, not certain copies.
     nucleus = joined(known if dataset.fields else known[:, :2])
     doubtful = (pd.Series(dataset.labels).groupby(nucleus).transform("nunique") > 1).to_numpy()
     if doubtful.any():
@@ -276,7 +275,7 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
     note = f"{n_copies} images are copies of others; copies share a group, so no fold parts them"
     keys = dataset.known_by() if dataset.groups is None else np.column_stack([dataset.groups, nucleus.astype(str)])
     groups = {"groups": joined(keys), "groups_are_copies": dataset.groups is None}
-    # Copies join what no fold may part, not the light of their slides.
+    # Copies join groups that no fold may divide, but not slides: these still have G1 peaks of their own.
     slides = dataset.groups if dataset.slides is None else dataset.slides
     return replace(dataset, **groups, slides=slides, notes=(*dataset.notes, note))
 

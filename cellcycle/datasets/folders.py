@@ -1,4 +1,4 @@
-"""Labelled images as people list them: in folders, of which some are classes and some groups, or in a table."""
+"""List labelled images from folders, some of which are classes and some groups, or from a table."""
 
 import re
 from pathlib import Path
@@ -19,13 +19,13 @@ _SPLIT = re.compile(
 )
 _PICTURES = {"image", "images", "img", "imgs", "raw"}
 _NO_CLASS = re.compile(r"fold ?\d+|images|imgs|un(labell?ed|annotated|sorted|classified)|to (sort|do)")
-# Columns that tell nuclei of one image apart, by other names than those that are read.
+# Columns that distinguish nuclei of one image, also under names that are not read.
 _PLACE = re.compile(
     r"(?<![a-z])(centroid|bbox|bounding|coord|roi|box|axis[_-]?\d"
     r"|(object|nucle(us|i)|cell)_?(id|no?|number|index|label)"
     r"|((c|pos(ition)?|location|cent(er|re))_?)?[xy](_?(min|max|pos|c|px|[uμ]m|microns?))?)(?![a-z])"
 )
-# Behind the name of a class may stand how many nuclei are in its folder.
+# The name of a class may be followed by the number of nuclei in its folder.
 _PHASE = re.compile(
     r"((not )?(early |mid |late )?(g0|g1|s|g2|m|g0 ?/?g1|g1 ?/?s|g2 ?/?m)( phase)?"
     r"|(inter|pro|prometa|meta|ana|telo)phase|(non )?mitosis|(non )?mitotic|cytokinesis|apoptosis|apoptotic|dead)"
@@ -39,11 +39,11 @@ _GROUP = re.compile(
 
 
 def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
-    """List the images of a folder with one sub-folder a class: path, label and sample_id (the path within `folder`).
+    """List the images of a folder with one sub-folder per class: path, label and sample_id (the path within `folder`).
 
-    Above the classes may stand folders of groups (slides, wells, donors), which become the column group, or those of an
-    earlier split (train/, test/); folders below them are groups, too, where several classes have one of that name.
-    Refused are outlines among the pictures, and what leaves the classes unclear.
+    Folders above the classes may be groups (slides, wells, donors), which become the column group, or an earlier split
+    (train/, test/). Folders below the classes are groups, too, if several classes have one of the same name. Masks
+    among the pictures and folders whose classes are unclear are a `DataError`.
     """
     listed = list_images(folder, (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES))
     parts = [file.relative_to(folder).parts for file in listed]
@@ -76,7 +76,7 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         for k in range(len(names))
         if len(names[k]) > 1
         and not (_share(_SPLIT, names[k]) == 1 or set(names[k]) <= _PICTURES)
-        # Below the classes they may also be classes within a class, or hold one nucleus each.
+        # Folders below the classes may also be subclasses, or hold one nucleus each.
         and (k < level or (k > level and _repeat(paths, level, k) and len({p[: k + 1] for p in paths}) < len(paths)))
     ]
     if telling:
@@ -89,12 +89,12 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _names(paths) -> list[list[str]]:
-    """Return the names of all folders of each depth."""
+    """Return the folder names at each depth."""
     return [sorted({word(p[k]) for p in paths if len(p) > k + 1}) for k in range(max(map(len, paths)) - 1)]
 
 
 def _without_images(folder: Path, paths, level: int) -> list[str]:
-    """Return a note on what lies beside the folders of classes and may be meant for one, but holds no image."""
+    """Return a note on folders and archives beside the class folders from which no images are read."""
     classes = {word(p[level]) for p in paths}
     beside = [one for above in sorted({p[:level] for p in paths}) for one in sorted(folder.joinpath(*above).iterdir())]
     empty = [
@@ -108,16 +108,16 @@ def _without_images(folder: Path, paths, level: int) -> list[str]:
 
 
 def _once_each(source: Path, entries: pd.DataFrame, is_folder: bool) -> tuple[pd.DataFrame, list[str]]:
-    """Leave out copies of images of a class and files of other stains than DNA, as `predict` does, and say so.
+    """Leave out copies of images within a class and files of stains other than DNA, as `predict` does; return notes.
 
-    In a folder, files are refused that by their names are channels, or planes, of one nucleus, if none tells which.
+    In a folder, files whose names make them channels or planes of one nucleus are refused if none names the right one.
     """
     left_out: dict[str, str] = {}
     for _, files in entries.groupby(entries["label"].map(word), sort=False)["path"]:
         found, told = fields_of([str(path) if isinstance(path, Path) else path for path in files])
         left_out |= {file: what for what, of in told.items() for file in of}
         for error in found if is_folder else ():
-            # Of folders called w1 and w2, wells as likely as channels, a note says how they are read.
+            # Folders called w1 and w2 may be wells as well as channels: for these a note says how they are read.
             if isinstance(error, ImageError) and str(error.subject) in {str(path.parent) for path in files}:
                 remedy = "list one file of each nucleus in a table with the columns path,label"
                 raise DataError(source, f"{error.subject}: {error.finding}", remedy)
@@ -130,11 +130,11 @@ def _once_each(source: Path, entries: pd.DataFrame, is_folder: bool) -> tuple[pd
 
 
 def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame, list[str]]:
-    """List the images of a manifest: path, label, sample_id (the path from its folder), perhaps group and channel.
+    """List the images of a manifest: path, label, sample_id (relative to its folder), optionally group and channel.
 
-    An image that does not lie where the table says is looked for by its name (`ImageFolder`); in the place of a path
-    stands the error where there is none, or several. With `on_error` "skip", rows without a path or a label, and
-    images of which rows say two things, are left out, and the notes say so.
+    An image that is not at its path is searched by its name (`ImageFolder`); if none or several are found, the column
+    path holds the error. With `on_error` "skip", rows without a path or a label and images with contradicting rows are
+    left out, and the notes say so.
     """
     columns = {"path": (*FILES, "image"), "label": CLASSES, "group": (), "channel": ()}
     table, notes = read_table(file, columns, ("path", "label"))
@@ -155,7 +155,7 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
     places = [name for name in table.attrs["header"] if _PLACE.search(name)]
     if places and found["file"].drop(table.attrs["repeats"], errors="ignore").duplicated().any():
         finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
-        # A manifest stands for its folder, where it lists images.
+        # The folder was given, which reads the manifest as a list of images; the table itself is read as fields.
         is_here = {"centroid_y_px", "centroid_x_px"} <= set(places)
         remedy = (
             f"give the table itself, {file}" if is_here else "give places in px, as centroid_y_px and centroid_x_px"
@@ -170,9 +170,9 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
 
 
 def _found(folder: Path, texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
-    """Return the image that each cell of a table means (path, sample_id, file), and which lie elsewhere.
+    """Return the image of each cell of a table (path, sample_id, resolved file), and notes on images found elsewhere.
 
-    Where there is none its path is the error that says why, and its file the text.
+    If no image is found, path is the error that says why, and file the text of the cell.
     """
     images, rows, moved = ImageFolder(folder, True, texts), [], []
     for text in texts:
@@ -188,12 +188,12 @@ def _found(folder: Path, texts: pd.Series) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _as_text(name: str) -> str:
-    """Return the name of a folder; bytes in it that are no text are shown, all else is left to be mended."""
+    """Return the name of a folder with undecodable bytes made visible and everything else unchanged."""
     return "".join(shown(c) if "\udc80" <= c <= "\udcff" else c for c in name)
 
 
 def _refuse_outlines(folder: Path, paths, remedy: str) -> None:
-    """Refuse masks beside pictures: an outline is no nucleus, and neither name is a class."""
+    """Refuse masks beside pictures: a mask is no picture of a nucleus, and such folders are not classes."""
     inside: dict[tuple, dict[str, None]] = {}
     for p in paths:
         for level, name in enumerate(p):
@@ -217,8 +217,8 @@ def _refuse_outlines(folder: Path, paths, remedy: str) -> None:
 
 
 def _class_level(folder: Path, paths, names: list[list[str]]) -> tuple[int, list[str]]:
-    """Return how deep the classes stand, 0 for the first folders; `names` are those of all folders of a depth."""
-    # Files of other depths are few, and refused or told of later.
+    """Return the depth of the class folders, 0 for the outermost, and notes; `names` are the folder names per depth."""
+    # Take the median depth: files at other depths are few, and are refused or noted later.
     depth = sorted(len(p) for p in paths)[len(paths) // 2] - 1
     start, notes = 0, []
     while start + 1 < depth and _share(_SPLIT, names[start]) == 1:
@@ -238,7 +238,7 @@ def _class_level(folder: Path, paths, names: list[list[str]]) -> tuple[int, list
         two = [", ".join(names[k][:3]) for k in (start, start + 1)]
         finding = f"it is not clear whether {two[0]} or the folders in them ({two[1]}) are the classes"
         raise DataError(folder, finding, "write a table with the columns path,label,group")
-    # Beside control, test is a class, and valid beside invalid; beside phases, or train, they are parts of a split.
+    # "test" beside "control" and "valid" beside "invalid" are classes; beside phases or "train" they are a split.
     splits = [name for name in names[level] if _SPLIT.fullmatch(name)]
     is_split = any(re.search("train|validation", name) for name in splits) or _share(_PHASE, names[level]) > 0
     wrong = splits if is_split else []
@@ -255,18 +255,18 @@ def _class_level(folder: Path, paths, names: list[list[str]]) -> tuple[int, list
 
 
 def _share(pattern: re.Pattern, names) -> float:
-    """Return the share of the names that a pattern takes as a whole."""
+    """Return the fraction of names that a pattern matches completely."""
     return sum(bool(pattern.fullmatch(name)) for name in names) / len(names)
 
 
 def _tell_phases(names: list[str]) -> bool:
-    """Tell whether names say G1, S and G2, whatever else they say, as how many nuclei there are; wells say no S."""
+    """Return whether names contain G1, S and G2 as words, beside e.g. numbers of nuclei; wells G1, G2 have no S."""
     said = {part for name in names for part in name.split()}
     return {"g1", "s", "g2"} <= said
 
 
 def _repeat(paths, level: int, below: int) -> bool:
-    """Tell whether folders of the same names, of the level `below`, stand in more than one folder of a level."""
+    """Return whether a folder name at depth `below` occurs in more than one folder of depth `level`."""
     owners: dict[str, set[str]] = {}
     for p in paths:
         if len(p) > below + 1:

@@ -1,8 +1,8 @@
-"""Read tables of labelled nuclei: what a person said of single nuclei of whole fields, for training.
+"""Read tables of nuclei that a person labelled in whole fields, for training.
 
 A row names a nucleus by its image and its number or place, and gives its class, or `none` for an object that is
 no nucleus. `cellcycle review` and the website write such tables, `cellcycle train` reads them. Like a prediction
-table it may say which channel and planes of an image are meant; `read_stated` reads these.
+table, it may name the channel and planes of an image; `read_stated` reads these.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from cellcycle.errors import DataError, ImageError
 from cellcycle.images import Plane, read_plane
 from cellcycle.names import from_cell
 
-# What a person says of an object that is no nucleus; training leaves it out.
+# Label of an object that is no nucleus; training leaves it out.
 NONE = "none"
 LABEL_COLUMNS = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "label")
-# What was read of an image, as `Plane` says it; with the image they name a picture.
+# Channel and planes that were read of an image, in the words of `Plane`; with the image they identify a picture.
 READ_COLUMNS = ("channel", "planes")
-# Kept of a prediction table that has them: where a nucleus comes from, and what the model said.
+# Columns kept from a prediction table, if present: the origin of a nucleus and the call of the model.
 MORE_COLUMNS = ("group", "call", "model", "version", "image_sha256", "pixel_size_um", *READ_COLUMNS)
-# Other names under which people have these columns.
+# Other names of these columns in use.
 _SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
     "image": (*FILES, "path"),
     "label": CLASSES,
@@ -33,8 +33,8 @@ _SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
     "centroid_x_px": ("centroid_x", "x_px", "x"),
 }
 _NUMBERS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "pixel_size_um")
-# The words of `Plane.planes`: a time point, one plane, or a projection, which is what is read without a choice; or an
-# index alone, as people write it.
+# Forms of `Plane.planes`: a time point, one plane, or a maximum projection (read by default); or an index alone, as
+# people write it.
 _PLANES = re.compile(
     r"(?:t|z|page) ([0-9]{1,6})|t ([0-9]{1,6}), maximum of (?:z|page) [0-9]+-[0-9]+|([0-9]{1,6})"
     r"|maximum of (?:z|page) [0-9]+-[0-9]+",
@@ -43,11 +43,11 @@ _PLANES = re.compile(
 
 
 def names_nuclei(path: Path) -> bool:
-    """Tell whether a table names nuclei of images, by number or place, and not whole images."""
+    """Return whether a table names nuclei in images, by number or place, and not whole images."""
     table, _ = read_table(path, _SPELLINGS | {"nucleus_id": ("nucleus",), "id": ()}, ())
     if _says_which(table) or not {"image", "id"} <= set(table):
         return _says_which(table)
-    # A column id, where every image stands once, counts the rows if it runs or is no number.
+    # If each image occurs once, a column id whose values are consecutive or not numbers just numbers the rows.
     ids = [_plain(clean(cell)) for cell in table["id"]]
     numbers = sorted(int(text) for text in ids if text.isdecimal() and len(text) < 19)
     counts_rows = numbers == list(range(numbers[0], numbers[0] + len(ids))) if numbers else True
@@ -59,11 +59,11 @@ def _says_which(table) -> bool:
 
 
 def read_labels(path, on_error: str = "raise"):
-    """Read a table of labelled nuclei as people have it: any separator, encoding, case and order of columns.
+    """Read a table of labelled nuclei with the separators and encodings of `read_table`, columns in any case and order.
 
-    Returns `LABEL_COLUMNS` and those of `MORE_COLUMNS` that the file has, and notes on what was mended. A number that
-    is not given is NaN, a text "". The index holds the line numbers of the file. Rows without a label and repeated
-    rows are left out, with `on_error` "skip" also nuclei of which rows say two things; `NONE` is spelt so.
+    Returns `LABEL_COLUMNS` and those of `MORE_COLUMNS` that the file has, and notes on corrections. A missing number is
+    NaN, a missing text "". The index holds the line numbers of the file. Rows without a label and repeated rows are
+    left out, with `on_error` "skip" also nuclei with contradicting labels; `NONE` is spelt in small letters.
     """
     path = Path(path)
     table, notes = read_table(path, _SPELLINGS, ("image", "label"))
@@ -95,7 +95,7 @@ def read_labels(path, on_error: str = "raise"):
         finding = f"line {nameless.idxmax()} names no image, or no number and no place of a nucleus"
         raise DataError(path, finding, "fill in image, centroid_y_px and centroid_x_px")
     which = table[["image", "nucleus_id", "centroid_y_px", "centroid_x_px"]].copy()
-    # As `fields.nucleus_of` finds them: by the place, and by the number where there is none.
+    # As in `fields.nucleus_of`, the place identifies a nucleus, or the number if there is no place.
     which.loc[has_place, "nucleus_id"] = which.loc[~has_place, ["centroid_y_px", "centroid_x_px"]] = 0.0
     which["sha256"] = table.get("image_sha256", "")
     which[list(READ_COLUMNS)] = said
@@ -106,7 +106,8 @@ def read_labels(path, on_error: str = "raise"):
 
 def _as_numbers(table, name: str, path: Path, separator: str):
     cells = table[name].where(~table[name].map(says_nothing), "").str.strip()
-    # Where semicolons part the cells, a comma often stands for the decimal point; where commas do, for a thousand.
+    # A comma is often the decimal mark if another separator divides the cells; in a comma-separated table it may
+    # group thousands, so it stays and is refused.
     if separator != ",":
         cells = cells.str.replace(",", ".")
     numbers = pd.to_numeric(cells, errors="coerce").astype(float)
@@ -118,7 +119,7 @@ def _as_numbers(table, name: str, path: Path, separator: str):
 
 
 def stated(table):
-    """Return what a table says was read of its images: `READ_COLUMNS` (N), texts, "" where it says nothing."""
+    """Return the columns `READ_COLUMNS` (N) of a table as text, "" if a cell is empty or the column is absent."""
     said = {name: list(map(_plain, table[name])) if name in table else "" for name in READ_COLUMNS}
     return pd.DataFrame(said, index=table.index, dtype=object)
 
@@ -131,7 +132,7 @@ def _plain(cell) -> str:
 
 
 def picture_names(pictures) -> dict[tuple[str, str, str], str]:
-    """Return what to call each picture, (image, channel, planes): its image and, of several of it, what differs.
+    """Return the name of each picture (image, channel, planes): its image and what distinguishes several of one image.
 
     Examples
     --------
@@ -151,29 +152,29 @@ def picture_names(pictures) -> dict[tuple[str, str, str], str]:
 
 
 def pictures_of(table) -> list[str]:
-    """Return what to call the picture of each row of a prediction table; see `picture_names`."""
+    """Return the name of the picture of each row of a prediction table; see `picture_names`."""
     rows = list(zip(table["image"], *stated(table).to_numpy().T, strict=True))
     names = picture_names(rows)
     return [names[row] for row in rows]
 
 
 def read_stated(path, said_channel: str, said_planes: str, channel=None, plane=None) -> Plane:
-    """Read of an image file what a table says was read of it (`stated`); where it says nothing, as `read_plane` does.
+    """Read the channel and planes of an image file that a table states (`stated`); without them as `read_plane` does.
 
-    `channel` and `plane`, which are those of `read_plane`, go before what the table says. An `ImageError` says that
-    the image has no such channel or plane, several channels of that name, or other planes than those of the table.
+    `channel` and `plane`, as for `read_plane`, take precedence over the table. An `ImageError` is raised if the image
+    has no such channel or plane, several channels of that name, or other planes than the table states.
     """
     said_channel, said_planes = ("" if says_nothing(said) else said for said in (said_channel, said_planes))
     by_table = []
     if channel is None and said_channel:
         channel = said_channel
-        # The only name of a channel without one: it is what is read anyway.
+        # "0" stands for the only, unnamed channel, which is read anyway.
         by_table += [] if channel == "0" else [f"channel {channel}"]
     if by_planes := plane is None and bool(said_planes):
         plane = _plane_of(path, said_planes)
         by_table.append(said_planes)
     try:
-        # The table holds names: one that is a number is no index.
+        # The table holds names of channels: quotes keep a name that is a number from being read as an index.
         asked = f'"{channel}"' if by_table and channel == said_channel else channel
         found = _read_one(path, asked, plane, bool(said_channel) and not said_planes)
     except ImageError as error:
@@ -192,13 +193,13 @@ def read_stated(path, said_channel: str, said_planes: str, channel=None, plane=N
 
 
 def _read_one(path, channel, plane: int | None, is_single: bool) -> Plane:
-    """Read a plane; `is_single` says that a table names what was read and no plane, so that there was only one."""
+    """Read a plane; `is_single`: the table names the channel but no plane, so the image had only one plane."""
     try:
         return read_plane(path, channel, plane)
     except ImageError:
         if plane is not None or not is_single:
             raise
-        # One file of a z-stack whose planes lie in several: it is read where the plane is asked for.
+        # One file of a z-stack with one file per plane can be read only if the plane is given.
         with contextlib.suppress(ImageError):
             found = read_plane(path, channel, 0)
             if not found.planes:
@@ -207,7 +208,7 @@ def _read_one(path, channel, plane: int | None, is_single: bool) -> Plane:
 
 
 def _plane_of(path, planes: str) -> int | None:
-    """Return the index of a plane for `read_plane`; None for a projection of all z planes."""
+    """Return the index of a plane or time point for `read_plane`; None for a projection of all z planes."""
     said = _PLANES.fullmatch(planes)
     if not said:
         finding = f"the planes {planes!r} of its table cannot be understood"

@@ -1,4 +1,4 @@
-"""Which file a table means by what it calls an image."""
+"""Find the file that a table means by the name of an image."""
 
 import contextlib
 import os
@@ -22,20 +22,20 @@ _NUMBER = re.compile(r" \(\d+\)(?=\.[^.]*$|$)")
 
 
 def is_outlines(name: str) -> bool:
-    """Tell whether a folder of this name, or a file whose name ends so, holds outlines instead of nuclei."""
+    """Return whether a folder of this name, or a file whose name ends so, holds masks or outlines, not pictures."""
     return bool(OUTLINES.fullmatch(word(name)))
 
 
 def word(name: str) -> str:
-    """Return a name in small letters, with blanks for underscores and dashes."""
+    """Return a name in lower case, with blanks instead of underscores and dashes."""
     return re.sub(r"[\s_-]+", " ", clean(name).casefold()).strip()
 
 
 def find_file(folder: Path, text: str) -> Path:
-    """Return the file that a cell of a table means, as seen from a folder.
+    """Return the file that a cell of a table means, relative to a folder.
 
-    Backslashes, blanks at the ends, quotes, file://, the case of the suffix and the two ways to write an accent are
-    mended where the file is found so; otherwise the path is returned as it stands.
+    Variants of backslashes, outer blanks, quotes, file://, case of the suffix and Unicode form of accents are tried; if
+    none exists, the path is returned without outer blanks and quotes.
     """
     plain = text.strip().strip("\"'")
     if plain.lower().startswith("file:"):
@@ -44,7 +44,7 @@ def find_file(folder: Path, text: str) -> Path:
     stem, dot, suffix = plain.rpartition(".")
     forms += [stem + dot + suffix.lower(), stem + dot + suffix.upper()]
     for form in forms + [form.replace("\\", "/") for form in forms]:
-        with contextlib.suppress(RuntimeError):  # ~name of a user who is not there
+        with contextlib.suppress(RuntimeError):  # ~name of an unknown user
             path = folder / Path(form).expanduser()
             if _is_image(path):
                 return path
@@ -56,25 +56,25 @@ def _is_image(path: Path) -> bool:
 
 
 def _key(name: str) -> str:
-    """Return the name of a file without blanks at its ends, its suffix in small letters."""
+    """Return the name of a file without outer blanks, its suffix in lower case."""
     stem, dot, suffix = name.strip().rpartition(".")
     return stem + dot + suffix.lower()
 
 
 def _parts(name) -> tuple[str, ...]:
-    """Return the folders and the name that a path, or a cell of a table, tells."""
+    """Return the folders and the file name in a path or a cell of a table."""
     *folders, last = PurePosixPath(str(name).strip().strip("\"'").replace("\\", "/")).parts or ("",)
     return *folders, _key(last)
 
 
 def _agreement(path: Path, parts: tuple[str, ...]) -> int:
-    """Return how many of the parts of a name, from its end, are those of a path."""
+    """Return the number of parts, counted from the end, in which a path and a name agree."""
     pairs = zip(reversed(_parts(os.path.abspath(path))), reversed(parts), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def sample_id(folder: Path, path: Path) -> str:
-    """Return the path from a folder, or the whole path of a file outside it."""
+    """Return the path relative to a folder, or the path as it is if the file lies outside."""
     try:
         return shown(path.resolve().relative_to(folder.resolve()).as_posix())
     except ValueError:
@@ -82,10 +82,10 @@ def sample_id(folder: Path, path: Path) -> str:
 
 
 class ImageFolder:
-    """The images below a folder, found by what a table calls them: their path, or their name anywhere below it.
+    """The images below a folder, found by their path in a table, or by their file name anywhere below the folder.
 
-    `names` are all that the table calls so: one image is found by its name for one of them, that which tells most of
-    its folders. `is_open` says whether a path may lead out of the folder.
+    `names` are all image names of the table: if several could find one image by its file name, only the one that agrees
+    with most of its folders does. `is_open` says whether a path may lead out of the folder.
     """
 
     def __init__(self, folder: Path, is_open: bool, names: Iterable[str] = ()):
@@ -95,13 +95,13 @@ class ImageFolder:
             self._called[parts[-1]].add(parts)
 
     def find(self, name: str, sha256: str = "") -> Path:
-        """Return the file of an image, of that hash where one is stated, or raise an ImageError that says why none."""
+        """Return the file of an image, with the given hash if any, or raise an `ImageError` that says why not."""
         sha256 = "" if says_nothing(sha256) else sha256.strip().lower()
         others, taken = [], []
-        # The website numbers images of one name; the hash tells which of them is meant.
+        # The website appends numbers to images of the same name; the hash identifies the image.
         first = _NUMBER.sub("", name) if sha256 else name
         below, here = [(self._by_name, name), (self._by_name, first)], [(self._from_here, name)]
-        # A name with folders is as `predict` wrote it, seen from here; a name alone says nothing of where it lies.
+        # `predict` writes paths relative to the working folder: for names with folders try it before the file name.
         for look, called in [(self._by_path, name), *(here + below if re.search(r"[\\/]", name) else below + here)]:
             found = look(called)
             if look == self._by_name and not sha256 and len(found) == 1 and self._is_anothers(found[0], called):
@@ -131,9 +131,9 @@ class ImageFolder:
         return self._by_path(name, Path.cwd())
 
     def _by_name(self, name: str) -> list[Path]:
-        """Return the images of a name, but for outlines; of several those whose folders agree best.
+        """Return the images with a file name, without masks; of several, those whose folders agree best.
 
-        None where the folder that the name tells is there: then the image is not elsewhere, but gone.
+        The list is empty if the folder in `name` exists: then the image was removed, not moved.
         """
         parts = _parts(name)
         if len(parts) > 1 and os.path.isdir(self.folder.joinpath(*parts[:-1])):
@@ -142,7 +142,7 @@ class ImageFolder:
             self._named = {}
             for path in list_images(self.folder):
                 if not any(map(is_outlines, path.relative_to(self.folder).parts[:-1])):
-                    # A prediction table shows odd names (a tab, a backslash, no text) in a way of its own.
+                    # A prediction table escapes odd characters in names (tab, backslash, undecodable bytes).
                     for key in {_key(path.name), _key(shown_name(path).rpartition("/")[2])}:
                         self._named.setdefault(key, []).append(path)
         keys = {parts[-1], _key(name.rpartition("/")[2])}
@@ -151,7 +151,7 @@ class ImageFolder:
         return sorted(path for path, n in zip(found, shared, strict=True) if n == max(shared))
 
     def _is_anothers(self, path: Path, name: str) -> bool:
-        """Say whether another name of the table tells as much of where an image lies as this one, or more."""
+        """Return whether another name of the table agrees with at least as many folders of an image as this one."""
         parts = _parts(name)
         least = max(_agreement(path, parts), 1)
         return any(_agreement(path, other) >= least for other in self._called[parts[-1]] - {parts})

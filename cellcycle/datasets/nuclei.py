@@ -11,12 +11,12 @@ from cellcycle.arrays import as_crops
 from cellcycle.errors import DataError, check_whole
 from cellcycle.segmentation.regions import border_of
 
-# Images of a class below which a model cannot be trained and judged, and below which its scores say little.
+# Images per class: least number to train and test a model, and number below which scores are unreliable.
 FEWEST, FEW = 5, 20
-# Light of G2 compared with G1: 1.4 to 2.1 of simulated cells and Jurkat, the same of crops stretched one by one; with
-# labels at random about 1.
+# Least ratio of the median light of G2 to that of G1. Measured: 1.4 to 2.1 for simulated cells and Jurkat cells, also
+# if each crop is stretched by itself; about 1 for random labels.
 _LEAST_OF_G1 = 0.8
-# What each has one of, beside its label.
+# Fields with one entry per nucleus, besides the labels.
 _OF_EACH = ("images", "sample_ids", "groups", "slides", "pixel_sizes_um", "stated_um", "places", "marks")
 
 
@@ -26,18 +26,16 @@ class NucleusDataset:
 
     `images` (N, C, H, W) float32 in [0, 1] have one channel, the DNA stain, or three, RGB in artificial stain colours.
     Integer files are divided by the full range of their type, so intensities of different images stay comparable.
-    `labels` (N,) int64 index `classes`: phases in the order G1, S, G2, M, other classes in that of their names.
-    Images of one of the `groups` (N,) (field, well, copies of one nucleus) are never parted by a split; where none but
-    copies are known, `groups_are_copies`. `slides` (N,) say what was stained and exposed alike, and so has one G1 peak,
-    where the groups say more, or less, than that.
-    `identity` tells data sets apart in records; `origin` is "simulated", "real" or both. Where files say the
-    edge of a pixel in the sample it stands in `pixel_sizes_um` (N,), else NaN, and in `stated_um` as it was before
-    pictures were resampled. Nuclei labelled in whole fields have those `fields` (`LabelledField`), and in `places`
-    (N, 2) the index of their field and their index among the nuclei found there.
-    `marks` (N, K) are those of `splits.marks_of`, of pictures as they were read, whatever they were resampled to.
-    `as_read` says what the files hold, `truth` what the simulator knows, a row an image, `notes` what was mended or
-    left out, of which `exported` says in what the files of two classes differ. What is not one a nucleus, or a label of
-    no class, is a `DataError`.
+    `labels` (N,) int64 index `classes`: phases in the order G1, S, G2, M, then other classes in the order of their
+    names. A split never divides one of the `groups` (N,) (field, well, copies of one nucleus); `groups_are_copies` says
+    that only copies are known. `slides` (N,) name what was stained and exposed alike and so shares a G1 peak, if that
+    differs from the groups. `identity` identifies the data set in records; `origin` is "simulated", "real" or
+    "simulated and real". `pixel_sizes_um` (N,) are those of `images`, NaN if the file states none, `stated_um` (N,)
+    those before resampling. Nuclei labelled in whole fields have these `fields` (`LabelledField`), and in `places`
+    (N, 2) the index of their field and their index among the nuclei found there. `marks` (N, K) are those of
+    `splits.marks_of`, taken before resampling. `as_read` describes the files, `truth` is the hidden state of simulated
+    nuclei, one row per image. `notes` say what was corrected or left out; those in `exported` say how the files of two
+    classes differ. Fields of another length than the labels, and a label of no class, are a `DataError`.
     """
 
     name: str
@@ -90,7 +88,7 @@ class NucleusDataset:
 
     @property
     def anchored_by(self) -> np.ndarray:
-        """What nuclei have one G1 peak with, (N,): their slide, else their group, else all others."""
+        """Name (N,) of what shares one G1 peak: the slide, else the group, else one for all nuclei."""
         stated = self.groups if self.has_stated_groups else np.zeros(len(self))
         return stated if self.slides is None else self.slides
 
@@ -101,7 +99,7 @@ class NucleusDataset:
 
     @property
     def pixel_size_um(self) -> float | None:
-        """Pixel size of all images; None where one is not known or another."""
+        """Pixel size of all images in um; None if one is unknown or they differ by more than 1 %."""
         sizes = self.pixel_sizes_um
         if sizes is None or not len(sizes) or not np.allclose(sizes, sizes[0], rtol=0.01):
             return None
@@ -124,16 +122,16 @@ class NucleusDataset:
         )
 
     def known_by(self) -> np.ndarray:
-        """Return by what each image is known again (N, K), also in another data set: its `marks`."""
+        """Return fingerprints (N, K) of each image, by which copies are found also in other data sets: its `marks`."""
         if self.marks is not None:
             return self.marks
-        # scikit-learn comes with it, which is slow to import.
+        # Imported here because it is slow to import.
         from cellcycle.splits import marks_of
 
         return marks_of(self.images)
 
     def fields_known_by(self) -> np.ndarray:
-        """Return by what the field that each nucleus lies in is known again (N,); "" of crops."""
+        """Return the fingerprint (N,) of the field of each nucleus; "" for crops."""
         from cellcycle.splits import image_fingerprints
 
         if not self.fields:
@@ -143,7 +141,7 @@ class NucleusDataset:
     def subsample(self, n_images: int, seed: int = 0, least: int = 4) -> "NucleusDataset":
         """Return about `n_images` images drawn at random, classes in their proportions.
 
-        A rare class keeps `least` so many (or all it has), so that every fold can see it.
+        A rare class keeps at least `least` images (or all it has), so that every fold can see it.
         """
         rng = np.random.default_rng(check_whole("seed", seed))
         if n_images >= len(self):
@@ -155,7 +153,7 @@ class NucleusDataset:
         return self.select(np.sort(np.concatenate(kept)))
 
     def relabel(self, rule: dict[str, str], name: str) -> "NucleusDataset":
-        """Return the set with its classes renamed or merged as the rule says, in the order of its values."""
+        """Return the set with classes renamed or merged by `rule` (old name to new), in the order of its values."""
         classes = tuple(dict.fromkeys(rule.values()))
         lookup = np.array([classes.index(rule[c]) for c in self.classes], dtype=np.int64)
         return replace(
@@ -163,7 +161,7 @@ class NucleusDataset:
         )
 
     def check_for_training(self) -> tuple[str, ...]:
-        """Refuse a set that no model can be trained on, and say in sentences what its scores will suffer from."""
+        """Refuse a set on which no model can be trained; return sentences on what makes its scores unreliable."""
         counts = self.counts()
         if len(counts) < 2:
             raise DataError(self.name, f"only one class ({counts.index[0]})", "give images of two or more classes")
@@ -182,7 +180,7 @@ class NucleusDataset:
         return (*said, *self.told_by_groups, *self._told_by_light())
 
     def _told_by_light(self) -> tuple[str, ...]:
-        """Return a sentence where nuclei called G2 have clearly less light than those called G1."""
+        """Return a sentence if nuclei called G2 have clearly less integrated intensity than those called G1."""
         if not {"G1", "G2"} <= set(self.classes):
             return ()
         planes = (image.mean(axis=0) for image in self.images)
@@ -195,23 +193,23 @@ class NucleusDataset:
 
     @property
     def told_by_groups(self) -> tuple[str, ...]:
-        """A sentence where stated groups tell two classes apart, as where each class has a slide of its own.
+        """A sentence if stated groups separate two classes, for example if each class has its own slide.
 
-        Whatever is unlike between groups, as stain and exposure, tells these classes then.
+        Any difference between groups, such as stain or exposure, then separates these classes.
         """
         names = np.array(self.classes)[self.labels]
-        # Groups of a class may be many.
+        # Least share 0, because a class may have many groups.
         said = difference(names, self.groups, "group", 0) if self.has_stated_groups else ""
         return (said,) if said else ()
 
     def report(self) -> str:
-        """Return what the set holds, for a person: images, counts by class and group, sizes, and what was noticed."""
+        """Return a text that describes the set: images, counts by class and group, pixel size, and notes."""
         table = pd.DataFrame({"images": self.counts()})
         if self.has_stated_groups and len(np.unique(self.groups)) <= 20:
             table = table.join(pd.crosstab(np.array(self.classes)[self.labels], self.groups))
         size_um = "not known" if self.pixel_size_um is None else f"{self.pixel_size_um:.4g} um"
         if self.pixel_size_um is not None and self.fields:
-            # As the files state it: the images are cut from them, and scaled.
+            # Those of the fields: crops may have been scaled.
             sizes = sorted(f.nuclei.pixel_size_um for f in self.fields)
             size_um = " to ".join(dict.fromkeys(f"{size:.4g}" for size in (sizes[0], sizes[-1]))) + " um"
         elif self.pixel_size_um is not None and self.as_read:
@@ -238,9 +236,9 @@ class NucleusDataset:
 
 
 def difference(labels, values, name: str, least_share: float = 0.5) -> str:
-    """Return a sentence where a property of cells tells two of their classes apart, "" where it tells none."""
+    """Return a sentence if a property with one value per cell separates two classes, else ""."""
     counts = pd.crosstab(pd.Series(list(values)), pd.Series(list(labels)))
-    # Of fewer nothing is told, and a class a row, as a dragged cell of a table makes, would be many pairs.
+    # Smaller classes allow no conclusion; labels that differ in each row (a dragged table cell) make too many pairs.
     counts = counts.loc[:, counts.sum() >= FEWEST]
     told = [(pair, of) for pair in combinations(counts, 2) if _tells(of := counts[list(pair)], least_share)]
     if not told:
@@ -251,10 +249,10 @@ def difference(labels, values, name: str, least_share: float = 0.5) -> str:
 
 
 def _tells(counts: pd.DataFrame, least_share: float) -> bool:
-    """Say whether values of a property, (V, 2) cells of two classes, tell these apart.
+    """Return whether a property separates two classes, by the counts (V, 2) of its values in these.
 
-    They do where a rule by them leaves less than half of the errors of naming the larger class. Those count that
-    `FEWEST` cells of a class have, and this share of it; classes have as many.
+    It does if naming the larger class of each value leaves less than half of the errors of always naming the larger
+    class. Values rarer than `FEWEST` cells and `least_share` of the cells in both classes count as one value.
     """
     n_cells = counts.sum()
     is_usual = ((counts >= FEWEST) & (counts >= n_cells * least_share)).any(axis=1)

@@ -1,6 +1,6 @@
-"""Public sets of labelled nuclei: downloaded by the user, once, under their own licences; none is part of this package.
+"""Public sets of labelled nuclei: the user downloads them once, under their licences; none is part of this package.
 
-Hashes that are known stand here. One that is not is recorded at the first download, and checked ever after.
+Known hashes are listed here. An unknown hash is recorded at the first download and checked at later ones.
 """
 
 import json
@@ -28,10 +28,10 @@ _MITOSIS = ("Prophase", "Metaphase", "Anaphase", "Telophase")
 
 @dataclass(frozen=True)
 class PublicSet:
-    """What is known of a public set before it is there.
+    """What is known of a public set before the download.
 
-    A person reads about it at `page`. `files` are the addresses of its archives, each with its hash ("sha256:...") or
-    None where that is not known; or `record` is the address of a Zenodo record's description, which lists them.
+    `page` describes the set for people. `files` are the URLs of its archives, each with its hash ("sha256:...") or
+    None if unknown; otherwise `record` is the URL of a Zenodo record's description, which lists the archives.
     """
 
     title: str
@@ -69,9 +69,9 @@ PUBLIC = {
 
 
 def fetch(name: str, agree: bool = False) -> tuple[Path, list[str]]:
-    """Download and unpack a public set, as far as it is not there, once the user agrees to its licence.
+    """Download and unpack the missing parts of a public set, once the user agreed to its licence.
 
-    Returned are the folder of the archives, with what it holds beside each, and notes of the hashes that were recorded.
+    Returns the folder with the archives and their unpacked folders, and notes on the hashes that were recorded.
     """
     known, folder = of_name(name), public_dir() / name
     facts = _facts(folder)
@@ -89,7 +89,7 @@ def fetch(name: str, agree: bool = False) -> tuple[Path, list[str]]:
 
 
 def _fetch_archive(archive: Path, url: str, expected: str | None, known: PublicSet, facts: dict) -> list[str]:
-    """Have one archive there, checked and unpacked; its hash is recorded once it has proved to be an archive."""
+    """Fetch, check and unpack one archive; its hash is recorded only after it could be unpacked. Return notes."""
     recorded = facts.setdefault("sha256", {}).get(archive.name)
     fetch_file(url, archive, f"sha256:{recorded}" if recorded else expected, known.most_bytes)
     unpacked = archive.with_suffix("")
@@ -109,26 +109,26 @@ def _fetch_archive(archive: Path, url: str, expected: str | None, known: PublicS
 
 
 def of_name(name: str) -> PublicSet:
-    """Return what is known of a public set."""
+    """Return the `PublicSet` of a name."""
     if name not in PUBLIC:
         raise SettingError(name, "no such public set", f"use one of {', '.join(PUBLIC)}")
     return PUBLIC[name]
 
 
 def has_agreed(name: str) -> bool:
-    """Tell whether a user of this computer agreed to the licence of a set."""
+    """Return whether a user of this computer agreed to the licence of a set."""
     return "agreed" in _facts(public_dir() / name)
 
 
 def public_dir() -> Path:
-    """Return the folder of what was downloaded: in $CELLCYCLE_OUTPUT, else in the user's cache, which is kept."""
+    """Return the download folder: in $CELLCYCLE_OUTPUT if that is set, else in the user's cache."""
     if os.environ.get("CELLCYCLE_OUTPUT"):
         return files.build_dir() / "public"
     return user_cache_path("cellcycle") / "public"
 
 
 def _facts(folder: Path) -> dict:
-    """Return what is remembered of a set: the licence agreed to, and the hashes of its archives."""
+    """Return the stored facts of a set: the licence agreed to, the hashes of its archives, the files of its record."""
     file = folder / "facts.json"
     try:
         facts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -137,7 +137,7 @@ def _facts(folder: Path) -> dict:
             raise ValueError("it holds something else")
         return facts
     except (OSError, ValueError, AttributeError, TypeError) as error:
-        # What was downloaded beside it is used again.
+        # Archives in the same folder are used again after that.
         raise DataError(file, f"cannot be read ({error})", "delete this file and fetch the set again") from error
 
 
@@ -151,7 +151,7 @@ def _write_facts(folder: Path, facts: dict) -> None:
 
 
 def _archives(known: PublicSet, folder: Path, facts: dict) -> dict[str, tuple[str, str | None]]:
-    """Return the address and hash of each archive; without a network, those at hand of what a Zenodo record lists."""
+    """Return the URL and hash of each archive; if a Zenodo record cannot be read, of the archives already there."""
     if not known.record:
         return {url.rsplit("/", 1)[1]: (url, sha256) for url, sha256 in known.files.items()}
     if "files" not in facts:
@@ -178,7 +178,7 @@ def _record(known: PublicSet) -> dict:
 
 
 def licence_of(name: str) -> str:
-    """Return the licence of a set in words: for a Zenodo record the one that it states, where it can be asked."""
+    """Return the licence of a set in words; for a Zenodo record the one that it states, if it can be read."""
     known = of_name(name)
     if known.record:
         with suppress(requests.RequestException, ValueError, KeyError, TypeError):
@@ -187,7 +187,7 @@ def licence_of(name: str) -> str:
 
 
 def load_public(name: str, size_px: int | None):
-    """Load a public set as `load_dataset` does, fetching it if its licence was agreed to."""
+    """Load a public set for `load_dataset`; fetch it if its licence was agreed to."""
     base, _, part = name.partition("/")
     folder, notes = fetch(base)
     load = {"nagao2020": _nagao, "bbbc048": _bbbc048}.get(base)
@@ -198,7 +198,7 @@ def load_public(name: str, size_px: int | None):
 
 
 def _nagao(name: str, part: str, folder: Path, notes, size_px: int | None) -> NucleusDataset:
-    """G2 or not, by nucleus: the authors' copies of a nucleus, which stand in fours, share a group."""
+    """Load G2 / not-G2 nuclei of Nagao et al.; the four consecutive copies of a training nucleus share a group."""
     found = [file.parent for file in sorted(folder.rglob("x_train.npy"))]
     named = [at for at in found if (part or "HeLa_Hoechst-GM130") in at.relative_to(folder).parts]
     chosen = named or ([] if part or len(found) != 1 else found)
@@ -216,7 +216,7 @@ def _nagao(name: str, part: str, folder: Path, notes, size_px: int | None) -> Nu
             raise DataError(chosen[0] / x, finding, changed)
         if (labels.reshape(-1, copies) != labels[::copies, None]).any():
             raise DataError(chosen[0] / y, "copies of a nucleus differ in label", changed)
-        # OpenCV wrote blue first, which is Hoechst.
+        # OpenCV wrote the blue channel first; it holds the Hoechst stain.
         pictures += [image[:, :, 0].astype(np.float32) / 255 for image in images]
         for k, label in enumerate(labels):
             nucleus = f"{side}/{k // copies:04d}"
@@ -227,16 +227,16 @@ def _nagao(name: str, part: str, folder: Path, notes, size_px: int | None) -> Nu
 
 
 def _array(file: Path) -> np.ndarray:
-    """Read an array as long as its header says, and nothing that would be run."""
+    """Read a NumPy array from a file, without pickled objects, which could run code."""
     try:
-        # Mapped, so that a header cannot ask for more memory than the file has.
+        # Memory-mapped, so that a wrong header cannot request more memory than the file has bytes.
         return np.array(np.load(file, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
         raise DataError(file, f"no array ({error})", "delete its folder and fetch the set again") from error
 
 
 def _bbbc048(name: str, part: str, folder: Path, notes, size_px: int | None) -> NucleusDataset:
-    """Jurkat cells by phase: four phases, or the seven of the set with "bbbc048/7"."""
+    """Load Jurkat cells by phase: four phases, or all seven of the set with "bbbc048/7"."""
     root = next((p.parent for p in sorted(folder.rglob("G1")) if p.is_dir()), None)
     if root is None or part not in ("", "7"):
         found = "no folder G1 in its archive" if root is None else f"no version {part!r}"

@@ -18,9 +18,9 @@ SIMULATED = ("simulated", "simulated-colour", "simulated-nagao")
 
 
 def load_simulated(name: str, size_px: int, seed: int, most: int | None = None) -> NucleusDataset:
-    """Return one of the `SIMULATED` sets, from the cache or newly made; with `most` the first nuclei of each phase.
+    """Return one of the `SIMULATED` sets, from the cache or newly made.
 
-    They are about so many, in the proportions of the set; of a rare phase at least 4.
+    With `most` it has about that many nuclei, the first of each phase in the set's proportions, at least 4 per phase.
     """
     from cellcycle import simulation
 
@@ -37,7 +37,7 @@ def load_simulated(name: str, size_px: int, seed: int, most: int | None = None) 
 
 
 def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gray") -> NucleusDataset:
-    """Simulate a data set as `cellcycle.simulation.simulate_nuclei` does, once: it is cached under `build/`.
+    """Simulate a data set with `cellcycle.simulation.simulate_nuclei`, or read it from the cache under `build/`.
 
     Its groups are the slides.
     """
@@ -63,7 +63,7 @@ def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gra
         labels=labels,
         classes=PHASES,
         sample_ids=truth["sample_id"].to_numpy(str),
-        # Each slide has a staining of its own, which a model must not know from training.
+        # Each slide has its own staining, which a model must not know from training.
         groups=truth["slide"].to_numpy(str),
         identity=f"simulated-{simulation.VERSION}-{digest}",
         origin="simulated",
@@ -73,7 +73,7 @@ def make_simulated(name, counts, size_px=64, seed=0, parameters=None, stain="gra
 
 
 def _read_cache(cache: Path):
-    """Return (images, labels, truth, pixel_size_um), or None when the cache is absent or damaged."""
+    """Return (images, labels, truth, pixel_size_um), or None if the cache is absent or damaged."""
     try:
         with np.load(cache, allow_pickle=False) as made:
             truth = pd.read_csv(io.StringIO(str(made["truth"])), dtype={"sample_id": str})

@@ -1,4 +1,4 @@
-"""Names as people write them: odd blanks, capitals, dashes, phases in words; which of them mean the same."""
+"""Find names that mean the same despite different blanks, capitals, dashes, or phases written in words."""
 
 import re
 import unicodedata
@@ -9,34 +9,34 @@ import pandas as pd
 from cellcycle.errors import INVISIBLE, DataError
 from cellcycle.phases import PHASES
 
-# What a cell holds where there is nothing to say.
+# Contents of cells that stand for a missing value.
 NOTHING = {"", "na", "n/a", "n.a.", "n.d.", "nan", "null", "none", "-", "?", "#n/a", "#name?", "#ref!", "#value!",
             "#div/0!", "#num!", "#null!"}  # fmt: skip
 _OTHER_NUMBERS = ("<super>", "<fraction>")
-# Phases as English and its neighbours have them, without blanks and dashes.
+# Names of phases in English and related languages, without blanks and dashes.
 _PHASE_WORD = re.compile(
     r"((ph|f)ase)?(?P<name>g(ap)?(?P<gap>[012])|s(ynthesis)?|m|mito(sis|sen?|ses|tic|tisch|tique|tic[oa]))((ph|f)ase)?"
 )
-# What is written behind the name of a class: how many are in it, or that it is a copy.
+# Additions after the name of a class: the number of its images, or "copy".
 _BEHIND = re.compile(r"(?i)([\s_-]*(\((n ?= ?)?\d+\)|(?<![^\W_])(n ?= ?\d+|copy|kopie|copie|copia)(?!\w)))+$")
 _DASHES = str.maketrans(dict.fromkeys("‐‑‒–—−", "-"))
 # Greek and Cyrillic letters that look like Latin ones.
 _LOOKALIKE = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВСЕНКМОРТХЅасеорхуѕ", "ABEZHIKMNOPTYXABCEHKMOPTXSaceopxys")
-# A sign before a word: "-dox" may be without the drug that "dox" is with.
+# A sign before a word: "-dox" may mean without the drug, "dox" with it.
 _SIGN = re.compile(r"(?:^|\s)([-+])(?=[^\W\d_])")
 
 
 def clean(text: str) -> str:
-    r"""Return a name without what the eye does not see: odd blanks, zero-width marks, compatibility forms.
+    r"""Return a name with single blanks, without invisible characters and compatibility forms.
 
-    What is raised, or a fraction, says another number than its digits would, and stays.
+    Superscripts and fractions stay, because as plain digits they would be other numbers.
 
     Examples
     --------
     >>> clean(" S\u00a0 phase\u200b"), clean("G₁"), clean("10⁵ cells")
     ('S phase', 'G1', '10⁵ cells')
     """
-    if text.isascii() and text.isprintable():  # as nearly all are
+    if text.isascii() and text.isprintable():  # a fast path for nearly all names
         return " ".join(text.split())
     seen = (c for c in text if c.isspace() or not (unicodedata.category(c) in ("Cc", "Cf") or INVISIBLE.match(c)))
     plain = (c if unicodedata.decomposition(c).startswith(_OTHER_NUMBERS) else unicodedata.normalize("NFKC", c)
@@ -45,7 +45,7 @@ def clean(text: str) -> str:
 
 
 def refuse_twins(source, what: str, names) -> None:
-    """Refuse names that a person reads as one: they differ by capitals, blanks, dashes, 1 and 1.0."""
+    """Refuse names that differ only in capitals, blanks, dashes or forms of a number (1 and 1.0)."""
     spelled = {}
     for name in dict.fromkeys(names):
         meant = meaning_of_group(name), tuple(_SIGN.findall(name.translate(_DASHES)))
@@ -55,10 +55,10 @@ def refuse_twins(source, what: str, names) -> None:
 
 
 def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[str]]:
-    """Bring labels or groups (`what`) to one spelling each, where it is certain that they mean the same; say so.
+    """Return labels or groups (`what`) with one spelling for names that certainly mean the same, and notes.
 
-    Labels that differ by blanks, dashes and the like alone are refused. Groups that a person reads as one are joined:
-    to keep cells together that could be parted does no harm.
+    Labels that differ only in blanks, dashes and the like are refused. Such groups are joined: keeping cells in one
+    group that could be divided does no harm.
     """
     cleaned, notes = names.map(clean).str.strip(" ;,").str.replace(r"^([\'\"])(.*)\1$", r"\2", regex=True), []
     n_mended = int((cleaned != names).sum())
@@ -77,7 +77,7 @@ def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[st
 
 
 def _meaning(label: str) -> str:
-    """Return what labels share that nobody would tell apart: G1. and phase G1, S-phase and Synthesis, 01 and 1."""
+    """Return a key that labels of the same meaning share: G1. and phase G1, S-phase and Synthesis, 01 and 1."""
     label = label.translate(_LOOKALIKE).translate(_DASHES)
     phase = _PHASE_WORD.fullmatch(_joined(_BEHIND.sub("", label)))
     return _joined(label) if phase is None else f"g{phase['gap']}" if phase["gap"] else phase["name"][0]
@@ -89,24 +89,24 @@ def _joined(label: str) -> str:
 
 
 def meaning_of_group(name: str) -> str:
-    """Return what spellings of one group share: Slide 1, slide_01 and Slide1, 1 and 1.0, uM and µM.
+    """Return a key that spellings of one group share: Slide 1, slide_01 and Slide1, 1 and 1.0, uM and µM.
 
-    Numbers that a separator parts stay so, 1-11 and 11-1.
+    Separators between numbers stay, so 1-11 and 11-1 differ.
     """
     name = name.translate(_DASHES)
-    # The capital of the Greek letter looks like M, but a µM is no mM.
+    # The capital of the Greek letter looks like M, but µM is not mM.
     latin = name if {*"μµ"} & {*name} else name.upper().translate(_LOOKALIKE)
     plain = (latin if latin.isascii() else name).casefold()
     plain = re.sub(r"(?<=[^\W\d_])[\s_.#-]+(?=[^\W_])|(?<=[^\W_])[\s_.#-]+(?=[^\W\d_])", "", plain)
-    # Who has no µ writes a u.
+    # People without µ on the keyboard write u.
     plain = plain.replace("μ", "u")
-    # Three zeros may be those of a thousand.
+    # Three zeros after a mark may be thousands, so 1,000 stays.
     zeros = r"(?<![\d.,])0+(?=\d)|(?<=\d)[.,](?!000(?!\d))0+(?![\d.,])"
     return re.sub(zeros, "", re.sub(r"[\s_-]+", " ", plain))
 
 
 def _one_spelling(names: pd.Series, meaning=str.casefold) -> dict[str, str]:
-    """Return the spellings to replace: those of one meaning with another, by default all but for capitals."""
+    """Return the spellings to replace by another of the same `meaning`, by default those that differ in capitals."""
     counts, by_key = Counter(names), defaultdict(list)
     for name in counts:
         by_key[meaning(name)].append(name)
@@ -118,8 +118,8 @@ def _one_spelling(names: pd.Series, meaning=str.casefold) -> dict[str, str]:
 
 
 def _as_phases(names: pd.Series) -> dict[str, str]:
-    """Return what the names of phases are spelt as, such as g1, S phase and Mitosis, where one of them is G1 or G2."""
-    # G01 is rather a well, and who writes M? is not sure.
+    """Return the phase for each other spelling of it (g1, S phase, Mitosis), if the names include G1 or G2."""
+    # G01 is probably a well, and M? marks an uncertain label.
     meant = {name: _meaning(name).upper() for name in names.unique() if {*"0?"}.isdisjoint(_BEHIND.sub("", name))}
     if {"G1", "G2"}.isdisjoint(meant.values()):
         return {}
@@ -127,7 +127,7 @@ def _as_phases(names: pd.Series) -> dict[str, str]:
 
 
 def says_nothing(name: str) -> bool:
-    """Tell whether a cell is empty, or says so: NA, nan, none, a dash.
+    """Return whether a cell is empty or marks a missing value: NA, nan, none, a dash.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Tables as people write them: separators, encodings, headers, what stands there twice."""
+"""Read tables with any common separator, encoding and header, and find repeated rows."""
 
 import csv
 import difflib
@@ -15,26 +15,25 @@ from cellcycle.datasets.spelling import NOTHING, clean, says_nothing
 from cellcycle.errors import DataError
 from cellcycle.names import from_cell
 
-# Names under which people have the columns of files and of classes.
+# Other names of the columns for files and for classes in use.
 FILES = ("file", "filename", "file_name", "file_path", "filepath", "image_file", "image_path", "img")
 CLASSES = ("class", "phase", "class_name", "classification", "cell_cycle_phase", "category")
 _SEPARATORS = (",", ";", "\t", "|")
 _FRACTION = re.compile(r"-?\d*[.,]\d*[1-9]\d*")
-# What words of another script become as Windows-1252; a row of one letter or sign may be meant.
+# What words of other scripts become when read as Windows-1252; a repeated letter or sign may be intended.
 _OTHER_SCRIPT = re.compile(r"([^\0-\x7f\xa0])(?!\1{3})[^\0-\x7f\xa0]{3}")
 
 
 def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[str, ...], is_all: bool = False):
-    """Read a table of text, however it was saved, and notes on what was mended.
+    """Read the wanted columns of a text table; return them and notes on corrections.
 
-    It may be separated by commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, with comment lines above
-    the header, and below it where nothing else stands in them. `columns` are the wanted ones, each with the names under
-    which it may stand besides its own, whatever their case. The table is refused without those `required`, and where
-    two columns could be one and differ; with nothing required it is only looked at. Where the wanted columns are all
-    (`is_all`), so is it with one that stands there twice, or seems meant for one that is not there; a note tells of
-    others. Returned are the wanted columns that are there, as text, "" where a cell is empty; the index holds the line
-    numbers of the file, `attrs` the separator, the whole header, in small letters, the lines that repeat another word
-    for word (`repeats`), and other columns that may be groups (`like_groups`).
+    The table may be separated by commas, semicolons, tabs or bars, in UTF-8, UTF-16 or Windows-1252, with comment lines
+    above the header, and below it if nothing else is in them. `columns` are the wanted ones with their other possible
+    names, in any case. The table is refused if one of `required` is missing, or if two columns could be the same one
+    and differ; these checks are off if nothing is required. With `is_all`, `columns` are all known ones: a repeated one
+    and a name close to a missing one are refused, other columns are noted. The columns are text, "" for an empty cell;
+    the index holds the line numbers of the file. `attrs` holds the separator, the whole header in lower case, the lines
+    that repeat another exactly (`repeats`), and other columns that may be groups (`like_groups`).
     """
     text, notes = decoded(file)
     readings = {separator: _rows(file, text, separator) for separator in _SEPARATORS}
@@ -51,7 +50,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
         raise DataError(file, finding, f"put a header above: {','.join(required)}")
     for column, at in places.items() if required else ():
         if column == "label":
-            # The labels of an image of outlines are numbers, beside which a column may say the class.
+            # A column "label" may hold the numbers of a label image, beside a column with the class: compare both.
             at = [k for k, name in enumerate(_header(rows)) if name in (column, *columns[column])]
         said = ({clean(cells[k]) if k < len(cells) else "" for k in at} for _, cells in rows[1:])
         if any(len(different) > 1 for different in said):
@@ -70,7 +69,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     if not kept:
         raise DataError(file, "no rows below the header", "list one image a row")
     table = pd.DataFrame.from_dict(kept, orient="index", columns=list(places), dtype=str)
-    # pandas copies these whenever it takes something out of the table: nothing that is as long as the table.
+    # pandas copies `attrs` at every selection from the table, so nothing as long as the table may be in it.
     repeats = sorted(kept.keys() - same.values())
     table.attrs |= {"separator": separator, "header": _header(rows), "repeats": repeats}
     table.attrs["like_groups"] = _like_groups(rows, places) if required else []
@@ -78,7 +77,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
 
 
 def _rows(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows of a text that hold anything, with the numbers of their lines; the first is the header."""
+    """Yield (line number, cells) of each row that is not empty; the first row is the header."""
     header = None
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     try:
@@ -94,7 +93,7 @@ def _rows(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[str
 
 
 def _others(file: Path, names: list[str], known) -> list[str]:
-    """Return a note on unknown names of a header; refuse one that seems meant for another, or stands there twice."""
+    """Return a note on unknown columns; refuse a repeated known one, and one whose name is close to a missing one."""
     unknown = []
     for name, n in Counter(filter(None, names)).items():
         if n > 1 and name in known:
@@ -114,10 +113,10 @@ def _header(rows) -> list[str]:
 
 
 def _like_groups(rows, places: dict[str, list[int]]) -> list[str]:
-    """Return the names of columns that are not read and may say what lies together, by whatever name.
+    """Return the names of unread columns whose values may be groups, whatever their names.
 
-    What they say stands in several rows, is one for an image, and no other word for the label, nor a measurement.
-    Where groups are stated, it is one for a group, and for several, as a donor is of slides.
+    Their values repeat, are the same for all rows of an image, are no measurements, and do not follow from the label.
+    If groups are stated, a value must hold for whole groups and for several of them, as a donor for several slides.
     """
 
     def cells_of(k: int) -> list[str]:
@@ -142,7 +141,7 @@ def _like_groups(rows, places: dict[str, list[int]]) -> list[str]:
 
 
 def _places(rows, columns: dict[str, tuple[str, ...]]) -> dict[str, list[int]]:
-    """Return where the wanted columns stand in the header."""
+    """Return the positions of each wanted column in the header, by its own name, else by its other names."""
     names = _header(rows)
     at = {
         column: [k for k, n in enumerate(names) if n == column] or [k for k, n in enumerate(names) if n in others]
@@ -152,7 +151,7 @@ def _places(rows, columns: dict[str, tuple[str, ...]]) -> dict[str, list[int]]:
 
 
 def decoded(file: Path) -> tuple[str, list[str]]:
-    """Return the text of a file, and a note where its encoding had to be guessed."""
+    """Return the text of a file, and a note if its encoding had to be guessed."""
     try:
         raw = file.read_bytes()
     except OSError as error:
@@ -174,9 +173,9 @@ def decoded(file: Path) -> tuple[str, list[str]]:
 
 
 def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...], called: pd.Series, on_error: str):
-    """Leave out rows whose key stood in an earlier one, and note it; refuse, or skip, what differs in `columns`.
+    """Leave out rows that repeat the key of an earlier row; refuse or skip them all if they differ in `columns`.
 
-    `keys` and the names by which the error calls the rows go with the rows of the table.
+    `keys`, and `called`, the names of the rows in errors, have one entry per row. Returns the table and notes.
     """
     first, kept, cells, doubtful = {}, {}, {column: dict(table[column]) for column in columns}, {}
     for line, key in zip(table.index, keys, strict=True):
@@ -199,7 +198,7 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
 
 
 def other_groups(table: pd.DataFrame) -> list[str]:
-    """Return a note where a table of `read_table` has columns that may be groups, or hold several of its groups."""
+    """Return a note if a table of `read_table` has unread columns that may be groups, or hold several of its groups."""
     found = table.attrs["like_groups"]
     if not found:
         return []
