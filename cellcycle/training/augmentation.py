@@ -1,7 +1,7 @@
-"""The study's five image transforms, a whole batch at once, each image by numbers of its own.
+"""The study's five image transforms, for a whole batch at once, with random parameters per image.
 
 Rotation, flips, Gaussian blur, colour jitter and grayscale; no zoom and no crop, because the size of a nucleus tells
-its phase. Source: section II-A of the study. A test holds each to torchvision's transform of the same name.
+its phase. Source: section II-A of the study. A test compares each with torchvision's transform of the same name.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ from cellcycle.errors import check_choice
 
 STUDY_TRANSFORMS: tuple[str, ...] = ("rotation", "flips", "blur", "jitter", "grayscale")
 
-# So many pixels are altered at once that they stay in the processor's cache.
+# Number of pixels that are altered at once: few enough to stay in the processor's cache.
 _PART_PIXELS = 2**19
 
 
 def warped(images: torch.Tensor, angle, zoom=1.0, shift=0.0, padding_mode: str = "zeros") -> torch.Tensor:
-    """Return images (N, C, S, S) turned by `angle (N,)` in radians, then shrunk `zoom` times and moved, bilinearly.
+    """Return images (N, C, S, S) turned by `angle (N,)` in radians, then shrunk `zoom` times and shifted.
 
-    `zoom` is (N,) or a number, `shift` (N, 2) or a number, in halves of a side.
+    Interpolation is bilinear. `zoom` is (N,) or a number, `shift` (N, 2) or a number, in units of half a side.
     """
     side = images.shape[-1]
     matrix = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=1) * np.reshape(zoom, (-1, 1))
@@ -28,17 +28,17 @@ def warped(images: torch.Tensor, angle, zoom=1.0, shift=0.0, padding_mode: str =
     middles = (2 * torch.arange(side, device=images.device) + 1) / side - 1
     grid = images.new_empty(len(images), side, side, 2)
     for k in (0, 1):
-        # The same as `affine_grid` says, in a tenth of its time.
+        # Gives the same as `affine_grid` in a tenth of the time.
         across, down = matrix[:, k, :1] * middles, matrix[:, k, 1:] * middles + move[:, k, None]
         torch.add(across[:, None, :], down[:, :, None], out=grid[..., k])
     return nn.functional.grid_sample(images, grid, padding_mode=padding_mode, align_corners=False)
 
 
 def rotated(images: torch.Tensor, angle) -> torch.Tensor:
-    """Return images (N, C, S, S) in [0, 1] turned by `angle (N,)`; the corners that this uncovers get the background.
+    """Return images (N, C, S, S) in [0, 1] turned by `angle (N,)` radians, uncovered corners filled with background.
 
-    The background is the median of an image's border pixels. The image is turned above it: another filling leaves a
-    dark seam at the old border.
+    The background is the median of an image's border pixels. It is subtracted before the rotation and added again,
+    because filling the corners later would leave a dark seam at the old border.
     """
     level = border_level(images)
     return warped(images - level, angle).add_(level).clamp_(0, 1)
@@ -51,7 +51,7 @@ def border_level(images: torch.Tensor) -> torch.Tensor:
 
 
 def blurred(images: torch.Tensor, sigma) -> torch.Tensor:
-    """Return images blurred by a Gaussian kernel of 5 x 5 pixels and of `sigma (N,)` pixels."""
+    """Return images (N, C, H, W) blurred by a Gaussian kernel of 5 x 5 pixels with `sigma (N,)` pixels."""
     weights = np.exp(-0.5 * (np.arange(3)[:, None] / np.asarray(sigma)) ** 2)
     weights /= weights[0] + 2 * weights[1] + 2 * weights[2]
     centre, near, far = torch.from_numpy(weights.astype(np.float32))[:, :, None, None, None]
@@ -63,10 +63,10 @@ def blurred(images: torch.Tensor, sigma) -> torch.Tensor:
 
 
 def jittered(images: torch.Tensor, brightness, contrast, saturation, hue) -> torch.Tensor:
-    """Return images with factors of brightness, contrast and saturation, and hue turned by `hue`, (N,) each.
+    """Return images with brightness, contrast and saturation multiplied by factors, and hue shifted, (N,) each.
 
-    The stain's colour is artificial, so hue may become anything; brightness carries DNA content and moves little. Of
-    images of one channel only brightness and contrast change.
+    The stain's colour is artificial, so any hue is allowed; brightness carries DNA content and changes little. In
+    images of one channel, only brightness and contrast change.
     """
     factors = [torch.from_numpy(np.float32(v))[:, None, None, None] for v in (brightness, contrast, saturation)]
     images = (images * factors[0]).clamp_(0, 1)
@@ -74,7 +74,7 @@ def jittered(images: torch.Tensor, brightness, contrast, saturation, hue) -> tor
     images = mean.lerp(images, factors[1]).clamp_(0, 1)
     if images.shape[1] != 3:
         return images
-    # Takes as long to import as torch, and only colours need it.
+    # Imported here because it takes as long as torch, and only colour images need it.
     from torchvision.transforms.v2.functional import adjust_hue
 
     images = _gray(images).lerp(images, factors[2]).clamp_(0, 1)
@@ -82,7 +82,7 @@ def jittered(images: torch.Tensor, brightness, contrast, saturation, hue) -> tor
 
 
 def _gray(images: torch.Tensor) -> torch.Tensor:
-    """Return images weighted by channel as the eye does (ITU-R BT.601); those of one channel as they are."""
+    """Return RGB images as luminance (N, 1, H, W), ITU-R BT.601; images of one channel as they are."""
     if images.shape[1] != 3:
         return images
     red, green, blue = images.split(1, dim=1)
@@ -122,7 +122,7 @@ def augment(images, transforms=STUDY_TRANSFORMS, seed: int = 0) -> np.ndarray:
 
 
 def augment_rows(images: np.ndarray, rows: np.ndarray, transforms=STUDY_TRANSFORMS, seed: int = 0) -> None:
-    """Put a random variant in the place of some images, (M,) of (N, C, S, S) float32 in [0, 1]."""
+    """Replace the images at `rows` (M,) by random variants; `images` are (N, C, S, S) float32 in [0, 1]."""
     rng, step = np.random.default_rng(seed), max(1, _PART_PIXELS // max(1, images[:1].size))
     for begin in range(0, len(rows), step):
         part = rows[begin : begin + step]

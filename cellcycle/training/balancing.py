@@ -16,7 +16,7 @@ TRAINING_SETS: tuple[str, ...] = ("D1", "D2", "D3")
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Images to train on; `source (M,)` says of which given image each one is a copy."""
+    """Images to train on, and in `source (M,)` the index of the given image that each one copies."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -24,9 +24,9 @@ class TrainingSet:
 
 
 def balanced_source(labels, copies: int, rng: np.random.Generator) -> np.ndarray:
-    """Return image indices in which every class occurs as often as the largest with all its copies.
+    """Return image indices in which every class occurs as often as the largest class with all its copies.
 
-    Every image of a class occurs as often as any other of it, give or take one.
+    The images of a class occur equally often, up to one.
     """
     labels = np.asarray(labels)
     classes, counts = np.unique(labels, return_counts=True)
@@ -40,7 +40,7 @@ def balanced_source(labels, copies: int, rng: np.random.Generator) -> np.ndarray
 
 
 def training_source(labels, kind: str, copies: int, rng: np.random.Generator) -> np.ndarray:
-    """Return of which image each one of D1, D2 or D3 is a copy, (M,); see `make_training_set`."""
+    """Return for each image of D1, D2 or D3 the index (M,) of the image that it copies; see `make_training_set`."""
     check_choice("training_set", kind, TRAINING_SETS)
     if kind == "D3":
         return balanced_source(labels, copies, rng)
@@ -48,7 +48,7 @@ def training_source(labels, kind: str, copies: int, rng: np.random.Generator) ->
 
 
 def is_copy(source) -> np.ndarray:
-    """Return which rows of a training set (M,) are copies to be altered: all but the first of every image."""
+    """Return which rows of a training set (M,) are copies to be altered: all but the first of each image, bool (M,)."""
     again = np.ones(len(source), bool)
     again[np.unique(source, return_index=True)[1]] = False
     return again
@@ -70,7 +70,7 @@ def make_training_set(images, labels, kind="D3", transforms=STUDY_TRANSFORMS, co
 
 
 class DrawnSet:
-    """Images of a large set, e.g. one on disk, altered and brought into their view when a batch of them is drawn."""
+    """Images of a large set, e.g. on disk, that are altered and scaled only when a batch is drawn."""
 
     def __init__(self, images: np.ndarray, source: np.ndarray, transforms, scaling, seed: int):
         self._images, self._source, self._scaling = images, source, scaling
@@ -80,11 +80,11 @@ class DrawnSet:
         images = torch.from_numpy(np.asarray(self._images[self._source[rows]], np.float32))
         again = self._is_copy[rows]
         if again.any():
-            # By its rows a batch knows its random numbers, also where a stopped training goes on.
+            # Seeded by the rows, so that a resumed training draws the same random numbers.
             rng = np.random.default_rng([self._seed, *rows.tolist()])
             images[again] = altered(images[again], self._transforms, rng)
         return self._scaling(images)
 
     def to(self, device: str) -> "DrawnSet":
-        """Stay on the CPU."""
+        """Return itself: the images stay on the CPU."""
         return self

@@ -16,14 +16,14 @@ from cellcycle.errors import DataError
 from cellcycle.inputs import InputRule, Inputs, prepare_images
 from cellcycle.training.classifier import checked_labels, of_shape
 
-# What is measured of crops under one exposure, and of nuclei whose group shows where G1 lies.
+# Measurements for crops under one exposure, and for nuclei whose group has a known G1 peak.
 MEASUREMENTS = (("integrated_dna", "area_px"), ("dna_copies", "area_over_g1"))
 
 
 class Gates(nn.Module):
-    """Gaussians (K) of the logarithms of two measurements; without one of these, shares of the classes.
+    """K Gaussians in the logarithms of two measurements; a nucleus that lacks one gets the shares of the classes.
 
-    Its buffers are those of `_GATES`, float64; as a model of a checkpoint it is given images, too, and does not look.
+    Its buffers are those of `_GATES`, float64. Like any model of a checkpoint it takes images, too, but ignores them.
     """
 
     reads_measurements = True
@@ -47,7 +47,7 @@ class Gates(nn.Module):
             setattr(self, name, getattr(self, name)[order])
 
 
-# `maps` turn what lies about the mean of a class into deviations; `offsets` make their squares densities times shares.
+# `maps` whiten deviations from the mean of a class; `offsets` hold log priors and log determinants of the Gaussians.
 _OF_CLASSES = ("means", "maps", "offsets", "log_shares")
 _GATES = ("centre", "scale", *_OF_CLASSES)
 
@@ -55,11 +55,10 @@ _GATES = ("centre", "scale", *_OF_CLASSES)
 class DnaContentClassifier(ClassifierMixin, BaseEstimator):
     """Quadratic discriminant analysis of log integrated DNA and log nuclear area.
 
-    `regularisation`, in [0, 1], shrinks each class's covariance towards the sphere; a class with few nuclei needs some.
-    A class with one nucleus in training is taken for as wide as the classes are on average; one with none that could be
-    found, for as wide as all nuclei. A nucleus that cannot be found in its crop gets the shares of the classes in
-    training as probabilities. What is measured is a pair of `MEASUREMENTS`, the first of plain images; fitted, it is
-    called `measurements_`.
+    `regularisation`, in [0, 1], shrinks each class's covariance towards a sphere; a class with few nuclei needs some. A
+    class with one measured nucleus in training gets the pooled covariance of the classes; one with none that of all
+    nuclei. A nucleus that cannot be measured gets the shares of the classes in training as probabilities. The
+    classifier measures one pair of `MEASUREMENTS`, the first for plain images; after `fit` it is `measurements_`.
     """
 
     def __init__(self, regularisation: float = 0.01):
@@ -69,7 +68,7 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
         """Fit to `Inputs` with its measurements (or images (N, C, H, W)) with labels `y (N,)`; return self."""
         X = _measured(X)
         y, known = checked_labels(X, y), [pair for pair in MEASUREMENTS if set(pair) <= set(X.names)]
-        # Without any, those of images are asked for.
+        # Inputs without measurements are measured as plain images.
         self.measurements_ = (known or MEASUREMENTS)[0]
         values = self._measure(X)
         found = np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)
@@ -112,7 +111,7 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[called]
 
     def _with_width(self, points: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return points (N, D) and labels in which a class of fewer than two has points that span a covariance."""
+        """Return points (N, D) and labels in which classes with fewer than two points have made-up ones instead."""
         known, counts = np.unique(labels, return_counts=True)
         several = known[counts > 1]
         inside = [points[labels == k] - points[labels == k].mean(axis=0) for k in several]
@@ -121,7 +120,7 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
             middle = points[labels == k].mean(axis=0) if k in known else points.mean(axis=0)
             of = pooled if k in known else points
             variance, axes = np.linalg.eigh(of.T @ of / max(len(of) - 1, 1))
-            # Of 2 D points, two along each axis, the sample covariance is that of `of`.
+            # The sample covariance of these 2 D points, two along each axis, equals that of `of`.
             steps = axes * np.sqrt(np.maximum(variance, 0) * (2 * len(axes) - 1) / 2)
             made = np.concatenate([middle + steps.T, middle - steps.T])
             points = np.concatenate([points[labels != k], made])

@@ -26,9 +26,9 @@ from cellcycle.training.augmentation import STUDY_TRANSFORMS
 from cellcycle.training.balancing import DrawnSet, make_training_set, training_source
 from cellcycle.training.loop import Batches, check_device, one_thread, seeded, train_network, under
 
-# Above this, training images are copied and scaled batch by batch, not all of them before the first.
+# Above this size, training images are copied and scaled batch by batch, not all at the start.
 _LARGE_BYTES = 2**28
-# Of inputs held out, so many are watched while a network learns: enough for a curve.
+# At most about this many held-out inputs are used for the loss curve during training.
 _WATCHED = 1000
 
 SCHEDULES = ("constant", "cosine")
@@ -38,39 +38,38 @@ SCHEDULES = ("constant", "cosine")
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
     """Train networks on inputs and labels, and predict class probabilities.
 
-    Once fitted it has `classes_` (K,); `model_`, the `cellcycle.networks.Model`, which takes inputs as they are and
-    gives logits; `measurements_`, the names of those that it reads, which are found by name in inputs; and `history_`,
-    a row an epoch and member: epoch, train_loss, held_out_loss, seconds.
+    After `fit` it has `classes_` (K,); `model_`, the `cellcycle.networks.Model` from inputs to logits; `measurements_`,
+    the names of the measurements that it reads, by which it finds them in inputs; and `history_`, one row per epoch and
+    member: epoch, train_loss, held_out_loss, seconds.
 
     Parameters
     ----------
     network : str
         A name of `cellcycle.networks.NETWORKS`, built with `width`, `dropout`, `stem_stride` and `batch_norm`.
     views : sequence of {"scaled", "shape"}
-        What each member of the model sees; their logits are averaged. "scaled": images by one mean and deviation of
-        the training set, which carry DNA content. "shape": each image by its own, which survive a change of
+        One member per view; their logits are averaged. "scaled": images standardised by the mean and deviation of the
+        training set, which keeps DNA content. "shape": each image standardised by its own, which does not depend on
         exposure; the measurements of the inputs join this view.
     training_set : {"D1", "D2", "D3"}
-        What `fit` makes of the images it is given: raw, augmented by `copies` of each under the `transforms`
+        The given images raw, augmented by `copies` of each with the `transforms`
         (`cellcycle.training.augmentation.STUDY_TRANSFORMS`), or balanced and augmented.
     learning_rate, batch_size, weight_decay
-        Of the Adam optimiser, its weight decay decoupled (AdamW). Defaults as the study found and chose them.
+        Of the AdamW optimiser (decoupled weight decay). The defaults are those of the study.
     epochs : int
-        One epoch draws as many images as `fit` was given, whatever the training set, so that D1, D2 and
-        D3 are compared at the same number of steps. With 0 the weights stay as they begin.
+        One epoch draws as many images as `fit` was given (whole batches), for every training set, so that D1, D2 and
+        D3 are compared at the same number of steps. With 0 the weights keep their initial values.
     schedule : {"constant", "cosine"}
     turns : {False, True, "upright"}
-        Turn and mirror batches at random in training. In prediction average the logits of all eight positions (True),
-        or lay each image upright, for an eighth of the time: a call does not depend on how a nucleus lay.
+        If not False, turn and mirror batches at random in training. Prediction averages the logits of all eight
+        positions (True) or lays each image upright, in an eighth of the time: calls do not depend on the orientation.
     moves : bool
-        Turn by any angle, zoom and move each image a little at random in training.
+        Turn by up to 45 degrees, zoom by up to 10 % and shift by up to 3 % each image at random in training.
     pretrained : path-like or None
-        Weights of a model with the same body, as `save_network` writes them: they start the training, all but the
-        head.
+        File of `save_network`, of a model with the same body: the initial weights of all layers but the head.
     device : {"cpu", "cuda"}
         "cpu" is the reference.
     seed : int
-        Decides weights, augmentation, dropout and the order of images; members count up from it.
+        Decides weights, augmentation, dropout and the order of images; member k uses `seed` + 1000 k.
     """
 
     network: str = "nagao6"
@@ -96,14 +95,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X, y, start=None, state=None, after_epoch=None, held_out=None, possible=None):
         """Train on `Inputs` (or images (N, C, H, W) float32) with labels `y (N,)`; return self.
 
-        `start` is a fitted classifier of the same network and views: its scaling and weights are where training begins;
-        its head too where it knows all classes. `state` is a folder in which everything is kept after each epoch, and
-        from which a stopped training goes on; `after_epoch` is called with the epochs done, all members together.
-        `held_out` are other inputs and their labels: their loss goes into the history, and nothing is decided by it.
-        `possible` (N, K) bool says which classes, in order, each label may stand for, where some tell no more than that
-        it is one of several; `y` then holds one of them.
+        `start` is a fitted classifier of the same network and views: training begins with its scaling and weights, and
+        with its head if it knows all classes. `state` is a folder in which the training is saved after each epoch, and
+        from which a stopped one is resumed; `after_epoch` is called with the number of epochs done in all members.
+        `held_out` are other inputs and their labels: their loss is recorded in the history but decides nothing.
+        `possible` (N, K) bool says which of `classes_` each label may stand for, if labels such as "interphase" mean
+        one of several; `y` then holds one of them.
 
-        Pixels and labels that are not finite are refused, and so are infinite measurements; missing ones are NaN.
+        Non-finite pixels and labels and infinite measurements are refused; missing measurements are NaN.
         """
         self._check_settings()
         X = Inputs.of(X)
@@ -121,7 +120,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             if self.classes_.dtype.kind != start.classes_.dtype.kind:
                 raise SettingError("y", "its classes are not called as those of `start` are", f"use {start.classes_}")
             if np.isin(self.classes_, start.classes_).all():
-                # A few corrected cells need not show every class that the model knows.
+                # A few corrected cells may lack some of the classes that the model knows.
                 self.classes_, codes = start.classes_, np.searchsorted(start.classes_, y)
             scalings, encoding, self.measurements_ = start.model_.scalings, start.model_.encoding, start.measurements_
         X = X.measured_by(self.measurements_)
@@ -154,16 +153,16 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         check_scalar(len(self.views), "the number of views", int, min_val=1)
         for name in ("learning_rate", "weight_decay"):
             check_scalar(getattr(self, name), name, (int, float, np.number), min_val=0)
-        # Folds count up from a seed.
+        # No larger seed, because folds add to it.
         for name, *ends in (("epochs", 0), ("batch_size", 1), ("copies", 0), ("seed", 0, 2**32 - 1)):
             check_whole(name, getattr(self, name), *ends)
         check_choice("turns", self.turns, TURNS)
         check_device(self.device)
-        for name in ("moves", "batch_norm"):  # any word would be taken for yes
+        for name in ("moves", "batch_norm"):  # any non-empty text would count as True
             check_scalar(getattr(self, name), name, (bool, np.bool_))
 
     def restore(self, weights: dict, channels: int, rule: InputRule, n_classes: int):
-        """Make this the fitted classifier of weights by name, more than its own among them, for labels 0 to K - 1."""
+        """Restore a fitted classifier from weights by name (others are ignored), for labels 0 to K - 1; return self."""
         self._check_settings()
         self.channels_, self.size_px_, self.classes_ = channels, rule.size_px, np.arange(n_classes)
         edges = weights.get("encoding.edges")
@@ -178,7 +177,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _network(self, encoding: Encoding | None, size_px: int) -> Network:
-        """Return the network of a member, not trained; `encoding` is that of the measurements that it sees."""
+        """Return the untrained network of a member; `encoding` is that of its measurements, or None."""
         options = {name: getattr(self, name) for name in ("width", "dropout", "stem_stride", "batch_norm")}
         options["n_measurements"] = 0 if encoding is None else encoding.n_outputs
         return build_network(self.network, len(self.classes_), self.channels_, size_px, **options)
@@ -206,14 +205,14 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             source, images = made.source, scaling(torch.from_numpy(made.images))
         labels = torch.from_numpy(codes[source].astype(np.int64) if possible is None else possible[source])
         ramps = None if encoding is None else encoding(torch.from_numpy(X.measurements[source]))
-        # On a GPU all of them at once: a batch is then picked, turned and moved there.
+        # On a GPU all images are copied at once: batches are then drawn, turned and moved there.
         tensors = [None if t is None else t.to(self.device) for t in (images, ramps, labels)]
         n_batches = -(-len(X) // self.batch_size)
         rng = np.random.default_rng([seed, 7])
         return Batches(tensors, self.batch_size, n_batches, rng, bool(self.turns), self.moves)
 
     def _watch(self, held_out, scaling, encoding, trained_on):
-        """Return what measures the loss of inputs held out, classes weighted as trained on; None if it has none."""
+        """Return a function from network to held-out loss, classes weighted as in training; None if no input counts."""
         X, y = of_shape(self, held_out[0]).measured_by(self.measurements_), np.asarray(held_out[1])
         rows = np.flatnonzero(np.isin(y, self.classes_))
         rows = rows[:: -(-len(rows) // _WATCHED) or 1]
@@ -238,7 +237,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     @property
     def networks_(self) -> list[Network]:
-        """The trained networks, one a member."""
+        """The trained networks, one per member."""
         check_is_fitted(self)
         return list(self.model_.members)
 
@@ -256,7 +255,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return made
 
     def predict_proba(self, X) -> np.ndarray:
-        """Return probabilities (N, K) float32 as of `logits`, columns as `classes_`; NaN where an image is NaN."""
+        """Return probabilities (N, K) float32, columns as `classes_`; NaN for an image with NaN."""
         return torch.softmax(torch.from_numpy(self.logits(X)), dim=1).numpy()
 
     def predict_log_proba(self, X) -> np.ndarray:
@@ -264,7 +263,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return torch.log_softmax(torch.from_numpy(self.logits(X)), dim=1).numpy()
 
     def predict(self, X) -> np.ndarray:
-        """Return the most probable class (N,) of `Inputs` or images (N, C, H, W), which are finite."""
+        """Return the most probable class (N,) of `Inputs` or images (N, C, H, W), which must be finite."""
         X = Inputs.of(X)
         assert_all_finite(X.images, input_name="X")
         called = self.predict_proba(X).argmax(axis=1)
@@ -288,7 +287,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
 
 def of_shape(fitted, X) -> Inputs:
-    """Return inputs; a `SettingError` says that their images have another shape than those of a fitted classifier."""
+    """Return `X` as `Inputs`; images of another shape than in training are a `SettingError`."""
     X, expected = Inputs.of(X), (fitted.channels_, fitted.size_px_, fitted.size_px_)
     if X.shape[1:] != expected:
         raise SettingError("X", f"images of shape {X.shape[1:]}", f"give them as in training, {expected}")
@@ -296,7 +295,7 @@ def of_shape(fitted, X) -> Inputs:
 
 
 def checked_labels(X: Inputs, y, possible=None) -> np.ndarray:
-    """Return labels (N,), refused where there are none, or they are not one an input, not known or not of classes."""
+    """Return labels (N,); refuse empty inputs, another number of labels, and labels that are not finite classes."""
     if not len(X):
         raise SettingError("X", "it holds no images", "give at least one")
     check_consistent_length(X, y, possible)

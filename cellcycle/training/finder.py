@@ -1,7 +1,7 @@
-"""The network that finds nuclei: trained on outlined fields, real and simulated, scored on kinds of field held out.
+"""Train the network that finds nuclei on outlined fields, real and simulated, and score it on held-out kinds of field.
 
-`make checkpoints NAMES=finder` first trains without the kinds held out, scores those, then goes on with all fields: the
-scores of the card are those of the network before that.
+`make checkpoints NAMES=finder` first trains without the held-out kinds, scores on those, then continues with all
+fields: the scores of the card are those of the network before the second step.
 """
 
 import copy
@@ -37,15 +37,16 @@ from cellcycle.training.outlined import (
 STEPS, MORE_STEPS, BATCH, MEMORY = 9500, 9000, 48, 0.999
 LEARNING_RATE, MORE_LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1.5e-3, 1e-3
 SEED, N_HELD_OUT, MOST_OF_A_KIND = 3, 72, 20
-# Fields that the numbers of 8 bits are scaled to.
+# Number of fields, one crop each, that calibrate the 8-bit quantisation.
 N_CALIBRATING = 64
 CHANNELS = (16, 32, 64, 96)
 
 
 class UNet(nn.Module):
-    """Fields (N, 1, H, W) float32, typical nuclei at about 1, with sides that 8 divides, to logits (N, 3, H, W).
+    """A U-Net from fields (N, 1, H, W) float32 to logits (N, 3, H, W); H and W are multiples of 8, nuclei about 1.
 
-    It reads intensities up to a little above those of nuclei, and their logarithm, in which faint nuclei stand out.
+    It reads intensities clipped a little above those of nuclei, and their asinh, which raises the contrast of faint
+    nuclei.
     """
 
     def __init__(self):
@@ -76,7 +77,7 @@ def _block(n_in: int, n_out: int) -> nn.Sequential:
 
 
 def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Return cross-entropy and overlap of nuclei, deviation of depth, cross-entropy of touching: added up."""
+    """Return the sum of cross-entropy and overlap loss of nuclei, deviation of depth, and cross-entropy of touching."""
     nucleus, depth, touching = truth.unbind(1)
     touching = touching.clamp(0, 1)
     total = functional.binary_cross_entropy_with_logits(logits[:, 0], nucleus, weight=1 + 4 * touching)
@@ -89,7 +90,7 @@ def loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
 
 
 def fit(network: UNet, fields: list[OutlinedField], steps: int, rate: float, seed: int, device="cpu") -> UNet:
-    """Train on random crops; return the running mean of the weights, on the CPU."""
+    """Train on random crops; return the network with the running mean of the weights, on the CPU."""
     rng = np.random.default_rng(seed)
     kinds = [field.kind for field in fields]
     counts = {kind: kinds.count(kind) for kind in kinds}
@@ -125,7 +126,7 @@ def _follow(mean: nn.Module, network: nn.Module, share: float) -> None:
 
 
 def held_out_kinds(fields: list[OutlinedField]) -> set[str]:
-    """Choose kinds of field, none of many fields, until the fields to score are enough."""
+    """Return random kinds to hold out, each of at most `MOST_OF_A_KIND` fields, in all at most `N_HELD_OUT` fields."""
     kinds = sorted({field.kind for field in fields})
     held, n = set(), 0
     for k in np.random.default_rng(SEED).permutation(len(kinds)):
@@ -137,7 +138,7 @@ def held_out_kinds(fields: list[OutlinedField]) -> set[str]:
 
 
 def save(network: UNet, about: dict, fields: list[OutlinedField], folder: Path = finder.FOLDER) -> None:
-    """Write the graph in 8 bits, scaled to crops of the fields, and the card."""
+    """Write the graph in 8 bits, calibrated on crops of the fields, and the card with `about` and its hash."""
     import onnx
 
     network = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
@@ -157,7 +158,7 @@ def save(network: UNet, about: dict, fields: list[OutlinedField], folder: Path =
 def make_finder(root: Path) -> None:
     """Train, score and write the network; `root` holds `fields` and `fields_more`, with images and labels.
 
-    A GPU is used where there is one: it takes minutes, a processor many hours.
+    Training uses a GPU if there is one: it takes minutes, on a CPU many hours.
     """
     torch.manual_seed(SEED)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -175,7 +176,7 @@ def make_finder(root: Path) -> None:
 
 
 def score(fields: list[OutlinedField], segmentation: str) -> dict:
-    """Find the nuclei of fields and compare them with their outlines."""
+    """Find the nuclei of fields and return the scores against their outlines; see `found_scores`."""
     counts = []
     for field in fields:
         found = segment(field.pixels, segmentation=segmentation)
@@ -184,10 +185,10 @@ def score(fields: list[OutlinedField], segmentation: str) -> dict:
 
 
 def found_scores(counts, kinds=None) -> dict:
-    """Return what `matches` (F, 3, 3) of fields at `matching.IOUS` come to: means over fields, intervals over kinds.
+    """Return scores from the `matches` (F, 3, 3) of F fields at `matching.IOUS`: means over fields, intervals by kinds.
 
-    `f1` at each IoU, `ap` (right over right, surplus and missed) at the first, the share of fields whose F1 there is
-    `below_0.8`; each a value and its 95 % bootstrap interval.
+    F1 at each IoU; at the first IoU also `ap_0.5` (right / (right + surplus + missed)) and the fraction of fields with
+    an F1 `below_0.8`; each with its 95 % bootstrap interval. Also the number of fields and of nuclei at the first IoU.
     """
     counts = np.asarray(counts, dtype=float)
     right, wrong = counts[..., 0], counts[..., 1] + counts[..., 2]
@@ -203,7 +204,7 @@ def found_scores(counts, kinds=None) -> dict:
 
 
 def card_of(fields: list[OutlinedField], held: set[str]) -> dict:
-    """Return what the card says before scores are known."""
+    """Return the card without scores."""
     n_held = sum(field.kind in held for field in fields)
     return {
         "name": "finder",

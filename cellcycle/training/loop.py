@@ -1,4 +1,4 @@
-"""The training loop: plain torch, one network, resumable after every epoch."""
+"""The training loop for one network, in plain torch, resumable after every epoch."""
 
 import ctypes
 import inspect
@@ -20,16 +20,16 @@ from cellcycle.errors import CheckpointError, SettingError, check_choice
 from cellcycle.files import whole_file
 from cellcycle.training.augmentation import warped
 
-# At so many epochs of a training images that are held out are looked at: enough for a curve, cheap beside training.
+# About this many times per training the held-out loss is computed: enough for a curve, cheap beside training.
 _LOOKS = 10
-# Names of malloc.h: from which size on memory is asked of the system by itself, and how much is kept that is free.
+# Constants of malloc.h: the size from which a block is allocated by mmap, and the free memory that a process keeps.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _KEPT_BYTES = -3, -1, 1 << 30
-# torch draws by one generator for the whole process: who seeds it has it alone until done.
+# torch has one random generator per process: a thread that seeds it locks it until it is done.
 _generator = threading.RLock()
 
 
 def check_device(device) -> None:
-    """Refuse what is no device, or none that torch can use here."""
+    """Refuse a device name that is unknown, or a GPU that torch cannot use here."""
     name = str(device).partition(":")[0]
     check_choice("device", name, ("cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
@@ -38,7 +38,7 @@ def check_device(device) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread: sums come out the same on any number of cores."""
+    """Compute with one thread, so that sums are the same on any number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -49,7 +49,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw and compute by a seed alone, one thread of Python after the other; torch draws on afterwards as before."""
+    """Seed torch and compute with one thread; other Python threads wait; torch's generator is restored afterwards."""
     with _generator, one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -87,18 +87,18 @@ class Batches:
 def moved(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     """Return images (N, C, S, S), each turned by up to 45 degrees, zoomed by up to 10 % and moved by 3 % of its side.
 
-    What comes in from beyond the border repeats the border.
+    Pixels from outside of the image repeat its border.
     """
     n = len(images)
     angle, zoom = rng.uniform(-np.pi / 4, np.pi / 4, n), np.exp(rng.uniform(-0.1, 0.1, n))
-    # A side is 2 long there.
+    # `warped` takes shifts in halves of a side.
     return warped(images, angle, zoom, rng.uniform(-0.06, 0.06, (n, 2)), padding_mode="border")
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross-entropy of logits (N, K) with labels (N,), or with the classes (N, K) bool each may be.
+    """Return the mean cross-entropy of logits (N, K) with labels (N,) int, or (N, K) bool: the possible classes.
 
-    A label that stands for several classes ("interphase") asks that their probabilities add up to 1.
+    For a label that stands for several classes ("interphase") the loss is minus the log of their summed probability.
     """
     if labels.ndim == 1:
         return nn.functional.cross_entropy(logits, labels)
@@ -107,7 +107,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 class AdamW(torch.optim.AdamW):
-    """torch's AdamW without what exempts it from being compiled: that imports the compiler, a second a process."""
+    """torch's AdamW without the decorators that exclude it from compilation: they import the compiler, about 1 s."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
     add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
@@ -128,15 +128,15 @@ def train_network(
     after_epoch: Callable[[int], None] | None = None,
     watch: Callable[[nn.Module], float] | None = None,
 ) -> list[tuple[int, float, float, float]]:
-    """Train a network of images and measurements in place; return number, losses and seconds of each epoch.
+    """Train a network of images and measurements in place; return (epoch, training loss, held-out loss, seconds).
 
-    The losses are the mean one of training, and what `watch` says of the network in evaluation mode: of about
-    `_LOOKS` epochs, the last among them, else NaN. In the file `state` everything is kept after each epoch; training
-    goes on from there, to the same numbers. `after_epoch` is called with the number of each finished epoch.
+    The training loss is the mean over batches. The held-out loss is that of `watch` for the network in evaluation mode,
+    in about `_LOOKS` epochs including the last, else NaN. The file `state` is written after each epoch; a training
+    resumed from it gives the same numbers. `after_epoch` is called with the number of each finished epoch.
     """
     keep_freed_memory()
     network.to(device)
-    # "fused" takes a step of all weights at once: of a small network a fifth of the time.
+    # "fused" updates all weights in one step, which takes a fifth of the time for a small network.
     optimizer = AdamW(network.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     is_short = device == "cpu" and has_bfloat16() and any(isinstance(m, nn.Conv2d) for m in network.modules())
     falling = schedule == "cosine"
@@ -171,10 +171,10 @@ def train_network(
 
 @cache
 def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 in hardware, by AMX or by AVX-512: convolutions then take less time.
+    """Return whether this processor multiplies bfloat16 in hardware, by AMX or AVX-512, so convolutions are faster.
 
-    By AMX half of it, by AVX-512 half (300 px) to four fifths (64 px). Weights, losses and predictions stay float32;
-    `benchmarks/training.py` sees that scores do not change.
+    They take half of the time with AMX, with AVX-512 half (300 px) to four fifths (64 px). Weights, losses and
+    predictions stay float32; `benchmarks/training.py` checks that scores do not change.
     """
     asked = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in asked)
@@ -182,10 +182,10 @@ def has_bfloat16() -> bool:
 
 @cache
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, for its next step, instead of handing it back to the system.
+    """Let this process keep freed memory for its next step instead of returning it to the system.
 
-    Each step frees what the next one asks for again; to get it anew, page by page, takes up to a quarter of a step
-    (`benchmarks/training.py`). glibc's own setting, so on Linux only; numbers do not change.
+    Each step frees memory that the next one allocates again; getting it page by page from the system takes up to a
+    quarter of a step (`benchmarks/training.py`). A setting of glibc, so on Linux only; results do not change.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -194,12 +194,12 @@ def keep_freed_memory() -> None:
 
 
 def under(prefix: str, tensors: dict) -> dict:
-    """Return the tensors whose names begin so, by the rest of their names."""
+    """Return the tensors whose names begin with `prefix`, by the rest of their names."""
     return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}
 
 
 def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) -> None:
-    """Write all that decides the next epoch, whole or not at all: weights, optimiser, random numbers, order."""
+    """Write the complete state of a training in one step: weights, optimiser, random generators, order of images."""
     from safetensors.torch import save
 
     optimized = optimizer.state_dict()
@@ -213,14 +213,14 @@ def _keep(file: Path, network, optimizer, scheduler, batches: Batches, history) 
         "scheduler": None if scheduler is None else scheduler.state_dict(),
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Copies: parameters may share their memory, and channels-last ones are not contiguous.
+    # Copied, because parameters may share memory, and channels-last ones are not contiguous.
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with whole_file(file) as work:
         work.write_bytes(save(tensors, metadata={"facts": json.dumps(as_json(facts))}))
 
 
 def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list:
-    """Bring a training back to where `_keep` left it; return its history."""
+    """Restore the state of a training that `_keep` wrote; return its history."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -233,7 +233,7 @@ def _resume(file: Path, network, optimizer, scheduler, batches: Batches) -> list
     kept: dict[int, dict] = {}
     for key, value in under("optimizer.", tensors).items():
         i, name = key.split(".", 1)
-        # A fused step reads weights and their moments side by side, so they must lie alike in memory.
+        # A fused step needs the same memory layout for weights and their moments.
         last = value.contiguous(memory_format=torch.channels_last) if value.dim() == 4 else value
         kept.setdefault(int(i), {})[name] = last
     optimizer.load_state_dict({"state": kept, "param_groups": facts["groups"]})

@@ -1,4 +1,4 @@
-"""Fields whose nuclei are outlined, as the network that finds nuclei is trained on: turned, scaled, dimmed, spoilt."""
+"""Fields with outlined nuclei for training the network that finds nuclei, and random distorted crops of them."""
 
 import math
 from dataclasses import dataclass, replace
@@ -17,17 +17,17 @@ from cellcycle.segmentation.regions import boxes_of
 from cellcycle.simulation import SimulationParameters, simulate_field
 
 CROP_PX = 128
-# Diameter of a typical nucleus in training; crops are drawn at many sizes about it, `finder.DIAMETER_PX` among them.
+# Diameter in px of a typical nucleus in training; crops vary around it in size, which includes `finder.DIAMETER_PX`.
 TRAINED_PX = 15.0
 N_SIMULATED, N_DRAWN, SIMULATED_SHARE, SEED = 160, 60, 0.2, 5000
-# Nuclei of crops are so much smaller or larger than the network expects, as a guess of their size may be off.
+# Range of random zoom factors of crops: the estimate of the size of nuclei, by which fields are scaled, may be wrong.
 _SIZES = (0.58, 1.7)
 _Y, _X = torch.meshgrid(*2 * [torch.arange(CROP_PX) - CROP_PX / 2 + 0.5], indexing="ij")
 
 
 @dataclass(frozen=True, eq=False)
 class OutlinedField:
-    """A field with its nuclei: pixels (H, W) float32, labels (H, W) int with 0 for background, the kind it is of."""
+    """A field with its nuclei: pixels (H, W) float32, labels (H, W) int with 0 for background, and its kind."""
 
     name: str
     kind: str
@@ -36,7 +36,7 @@ class OutlinedField:
 
 
 def real_fields(root: Path) -> list[OutlinedField]:
-    """Read `fields` and `fields_more` of the real data; look-alikes, as of one slide, are of one kind."""
+    """Read `fields` and `fields_more` of the real data; similar fields, e.g. of one slide, get the same kind."""
     import tifffile
 
     made = []
@@ -48,7 +48,7 @@ def real_fields(root: Path) -> list[OutlinedField]:
 
 
 def _kinds(fields: list[OutlinedField]) -> np.ndarray:
-    """Group fields by size, size of nuclei, brightness of background and nuclei, and noise."""
+    """Return a cluster number (N,) of each field, by its size, brightness and noise, and size and number of nuclei."""
     from sklearn.cluster import AgglomerativeClustering
 
     rows = []
@@ -94,7 +94,7 @@ def _simulated(number: int) -> OutlinedField:
 
 
 def drawn_fields() -> list[OutlinedField]:
-    """Draw fields of ellipses, even or grained, sharp or blurred, on uneven light: overexposed or plain pictures."""
+    """Draw fields of ellipses, smooth or grained, sharp or blurred, on uneven light, like overexposed pictures."""
     return [_drawn(number) for number in range(N_DRAWN)]
 
 
@@ -119,10 +119,10 @@ def _drawn(number: int) -> OutlinedField:
 
 
 def targets(field: OutlinedField) -> torch.Tensor:
-    """Return the field as the network sees it and what it is to say of each pixel, (4, h, w) float32.
+    """Return the scaled field and the targets of the network per pixel, (4, h, w) float32.
 
-    Intensity; whether it is nucleus; depth inside, 1 at the place of a nucleus farthest from its outside; whether
-    two nuclei lie within 2 px.
+    The channels are intensity; nucleus (1) or background (0); distance to the outside, relative to its maximum in the
+    nucleus; and whether two nuclei lie within 2 px.
     """
     scale = float(np.clip(TRAINED_PX / typical_diameter(field.labels), *SCALES))
     image = resampled(field.pixels, scale, *np.percentile(field.pixels, [1, 99.8]))
@@ -149,7 +149,7 @@ def _touching(labels: np.ndarray) -> np.ndarray:
 
 
 class Atlas:
-    """The targets of many fields, (4, h, w) each, in one tensor, from which crops of any of them are drawn at once."""
+    """The targets (4, h, w) of many fields in one tensor, from which crops of many fields are sampled at once."""
 
     def __init__(self, targets: list[torch.Tensor], device: str = "cpu"):
         flat = [made.reshape(len(made), -1).half() for made in targets]
@@ -159,7 +159,7 @@ class Atlas:
         self.starts = sizes.cumsum(0) - sizes
 
     def at(self, fields: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Return the values (N, 4, S, S) of fields (N,) at places (N, S, S), mirrored beyond their borders."""
+        """Return the values (N, 4, S, S) of fields (N,) at points (N, S, S), bilinear, mirrored beyond the borders."""
         height, width = self.shapes[fields].T[..., None, None]
         y, x = _mirrored(y, height), _mirrored(x, width)
         top, left = y.floor().long(), x.floor().long()
@@ -177,7 +177,7 @@ def _mirrored(place: torch.Tensor, side: torch.Tensor) -> torch.Tensor:
 
 
 def random_crops(atlas: Atlas, fields: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images (N, 1, S, S) and targets (N, 3, S, S) of a place of each field: turned, scaled and spoilt."""
+    """Return images (N, 1, S, S) and targets (N, 3, S, S): one random crop per field, turned, scaled and distorted."""
     device, n = atlas.values.device, len(fields)
 
     def numbers(values) -> torch.Tensor:
@@ -197,7 +197,7 @@ def random_crops(atlas: Atlas, fields: np.ndarray, rng: np.random.Generator) -> 
     x = sine * down + cosine * right + middle[:, 1].float()[:, None, None]
     found = atlas.at(fields, y, x)
     images, truth = _exposed(found[:, 0].clamp(min=-0.05), rng, numbers), found[:, 1:]
-    # A fibre across it, far brighter than nuclei, is none.
+    # Add to 5 % of the crops a fibre far brighter than nuclei, which is background.
     where, angle = rng.uniform(-CROP_PX / 2, CROP_PX / 2, (2, n)), rng.uniform(0, math.pi, n)
     across = (row - numbers(where[0])) * numbers(np.cos(angle)) + (column - numbers(where[1])) * numbers(np.sin(angle))
     fibre = (across.abs() < numbers(rng.uniform(0.7, 2.5, n))) & (numbers(rng.random(n)) < 0.05)
@@ -206,7 +206,7 @@ def random_crops(atlas: Atlas, fields: np.ndarray, rng: np.random.Generator) -> 
 
 
 def _exposed(images: torch.Tensor, rng: np.random.Generator, numbers) -> torch.Tensor:
-    """Return images (N, S, S), each of another contrast, sharpness, light, brightness and noise, or some of these."""
+    """Return images (N, S, S) with random changes of gamma, sharpness, illumination, brightness and noise."""
     n, down, right = len(images), _Y.to(images.device) / CROP_PX, _X.to(images.device) / CROP_PX
 
     def sometimes(share: float) -> np.ndarray:
@@ -224,7 +224,7 @@ def _exposed(images: torch.Tensor, rng: np.random.Generator, numbers) -> torch.T
     relief = torch.as_tensor(rng.normal(0, 1, (n, 1, 6, 6)).astype(np.float32), device=images.device)
     relief = functional.interpolate(relief, images.shape[1:], mode="bicubic", align_corners=False)[:, 0]
     images = images * torch.exp(relief * numbers(np.where(sometimes(0.3), rng.uniform(0, 0.6, n), 0)))
-    # Brighter or darker; or as where something far brighter than any nucleus sets the levels.
+    # Brighter or darker; or much darker, as if something far brighter than any nucleus sets the levels.
     kind, dark = rng.random(n), rng.uniform(math.log(0.03), 0, n)
     gain = np.where(kind < 0.5, rng.uniform(-0.6, 0.5, n), np.where(kind < 0.65, dark, 0))
     images = images * numbers(np.exp(gain))
@@ -232,14 +232,14 @@ def _exposed(images: torch.Tensor, rng: np.random.Generator, numbers) -> torch.T
     noise = torch.randn(images.shape, generator=source, device=images.device)
     strength = numbers(np.where(sometimes(0.4), rng.uniform(0, 0.35, n), 0))
     images = images + noise * images.std((1, 2), keepdim=True) * strength
-    # Overexposed: flat, and still a nucleus.
+    # Overexposed nuclei are flat and still nuclei.
     most = np.where(sometimes(0.25), np.exp(rng.uniform(math.log(0.12), math.log(0.9), n)), 1)
     images = images.minimum(images.amax((1, 2), keepdim=True) * numbers(most))
     return images + numbers(np.where(sometimes(0.2), rng.uniform(-0.02, 0.1, n), 0))
 
 
 def _blurred(images: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-    """Blur images (N, S, S), each by its own Gaussian of sigma (N, 1, 1) px."""
+    """Return images (N, S, S), each blurred by its own Gaussian of sigma (N, 1, 1) px."""
     kernel = torch.exp(-(torch.arange(-4, 5, device=images.device) ** 2) / (2 * sigma**2))
     kernel = kernel / kernel.sum(-1, keepdim=True)
     padded = functional.pad(images[None], (4, 4, 4, 4), mode="reflect")

@@ -1,4 +1,4 @@
-"""The trainings that make one model, one a fold and one of all nuclei: in processes, and resumable."""
+"""The trainings of one model, one per fold and one on all nuclei, in parallel processes and resumable."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ from cellcycle.training.classifier import NetworkClassifier
 from cellcycle.training.loop import check_device
 
 _TICK_S = 1.0
-# In the state of each training: epochs done. In that of all: what was asked for.
+# Files of the state: the number of epochs done in each training, and the arguments of all.
 _DONE, _ARGUMENTS = "epochs", "arguments.json"
 
 
@@ -33,8 +33,8 @@ _DONE, _ARGUMENTS = "epochs", "arguments.json"
 class Trainings:
     """What all trainings of one model share.
 
-    `settings` are those of `NetworkClassifier`, without the seed. Each training keeps its state in a sub-folder of
-    `state` and goes on from there. `start` returns the fitted classifier that all begin from, if any.
+    `settings` are those of `NetworkClassifier`, without the seed. Each training saves its state in a sub-folder of
+    `state` and resumes from there. `start` returns the fitted classifier from which all begin, if any.
     """
 
     settings: dict
@@ -45,7 +45,7 @@ class Trainings:
     start: Callable[[], NetworkClassifier] | None = None
 
     def fit(self, name: str, seed: int, rows=slice(None)) -> NetworkClassifier | DnaContentClassifier:
-        """Train on some nuclei; what was trained before under this name is not done again."""
+        """Train on the nuclei at `rows`; epochs that were done before under this name are not repeated."""
         folder = self.state / name
         folder.mkdir(exist_ok=True)
         if self.settings["network"] == DNA_CONTENT:
@@ -56,17 +56,16 @@ class Trainings:
         return classifier.fit(self.inputs[rows], self.labels[rows], start, folder, partial(_count, folder))
 
     def called(self, parts: list[Fold], seed: int, n_jobs: int, client=None) -> np.ndarray:
-        """Train in each fold, and return what each training says of the nuclei held out of it: probabilities (N, K).
+        """Train in each fold, and return probabilities (N, K) of all nuclei from the training that held them out.
 
-        Where nothing is trained further, the training on all nuclei runs beside them, with the seed after theirs. Each
-        of `n_jobs` processes has one thread. The workers of a `client`, see `cellcycle.tasks`, reach `state` by the
-        same path.
+        Without `start`, the training on all nuclei runs beside them, with the next seed. Each of `n_jobs` processes has
+        one thread. The workers of a `client`, see `cellcycle.tasks`, must reach `state` by the same path.
         """
         items = [(f"fold{k}", seed + k, part.train, part.test) for k, part in enumerate(parts)]
         if self.start is None:
             items.append(("all", seed + len(parts), np.arange(len(self.labels)), np.arange(0)))
         held_out = np.empty((len(self.labels), self.n_classes))
-        # From the root: the workers of a cluster have working folders of their own.
+        # An absolute path, because the workers of a cluster have other working folders.
         shared = replace(self, state=self.state.absolute())
         made = list(tasks.run(_fit_and_call, items, n_jobs, start=_hold, start_arguments=(shared,), client=client))
         for part, probabilities in zip(parts, made, strict=False):
@@ -91,16 +90,16 @@ def _count(folder: Path, n_epochs: int) -> None:
 
 
 def folds_of(dataset: NucleusDataset, marks: np.ndarray, n_folds: int, seed: int) -> tuple[list[Fold], list[str]]:
-    """Return folds that part no copies, nor what else lies together where that can be, and what they limit.
+    """Return folds that divide no copies and, if possible, no groups, and sentences on what limits the scores.
 
-    `marks` (N, M) are those of `NucleusDataset.known_by`. Together lie groups, else cells of an image, else crops that
-    overlap. A class that lies in fewer of these than there are folds is tested on in some folds, and trained on in all.
+    `marks` (N, M) are those of `NucleusDataset.known_by`. Kept together are groups, else the cells of an image, else
+    crops that overlap. A class in fewer of these than there are folds is tested in some folds, and trained on in all.
     """
     labels, limits = dataset.labels, []
     if not dataset.has_stated_groups:
         limits.append("No groups were known: if several images show one slide, the scores flatter.")
     for together, limit in _together(dataset, n_folds):
-        # Numbers of one length keep their order as texts.
+        # Zero-padded, so that numbers have the same order as text.
         numbers = np.char.zfill(np.unique(together, return_inverse=True)[1].astype(str), 9)
         units = joined(np.column_stack([numbers, marks]))
         if parts := _kept_whole(units, labels, n_folds, seed):
@@ -117,13 +116,13 @@ def folds_of(dataset: NucleusDataset, marks: np.ndarray, n_folds: int, seed: int
 
 
 def _together(dataset: NucleusDataset, n_folds: int) -> Iterator[tuple[np.ndarray, str]]:
-    """Yield what lies together (N,), the largest first, and what it limits where folds part it."""
+    """Yield units (N,) to keep together, the largest first, each with the limitation if folds divide it."""
     few = f"A class lies in fewer than {n_folds} groups: cells of one were tested on, scores may flatter."
     if dataset.fields:
         images = np.array([one.image for one in dataset.fields])[dataset.places[:, 0]]
         n_images, n_groups = len(np.unique(images)), len(np.unique(dataset.groups))
         of_image = "Cells of one image were tested on: the scores flatter."
-        # Groups may be parts of an image, under one light.
+        # Groups may be parts of one image, which share its illumination.
         both = joined(np.column_stack([dataset.groups, images]))
         yield both, of_image if n_groups > n_images else few
         if n_images > len(np.unique(both)):
@@ -138,7 +137,7 @@ def _together(dataset: NucleusDataset, n_folds: int) -> Iterator[tuple[np.ndarra
 
 
 def _kept_whole(units: np.ndarray, labels: np.ndarray, n_folds: int, seed: int) -> list[Fold]:
-    """Return folds that part no units (N,), with two cells of each class or more to train on; none where it cannot."""
+    """Return folds that divide no units (N,) and train on two or more cells of each class; empty if impossible."""
     _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if min(len(np.unique(units)), *counts) < n_folds:
         return []
@@ -149,10 +148,10 @@ def _kept_whole(units: np.ndarray, labels: np.ndarray, n_folds: int, seed: int) 
 
 @contextlib.contextmanager
 def state_of(output: Path, facts: dict, resume: bool, say: Callable[[str], None]) -> Iterator[Path]:
-    """Give the folder of trainings under way, beside `output`; it goes when the block ends well, else it is kept.
+    """Yield the state folder beside `output`; it is deleted if the block succeeds, and kept if not.
 
-    One that is not to be resumed is emptied; one of a live training is refused. `facts` are what it was asked for: the
-    first that differs is named where it is to be resumed.
+    A folder that is in use by a running training is refused. Without `resume` the folder is emptied. With `resume` its
+    stored arguments must equal `facts`; the error names the first that differs.
     """
     folder = output.parent / f".{output.name}.training"
     with held_folder(folder, output):
@@ -162,7 +161,7 @@ def state_of(output: Path, facts: dict, resume: bool, say: Callable[[str], None]
 
 
 def _begin_or_go_on(folder: Path, text: str, resume: bool, say: Callable[[str], None]) -> None:
-    """Empty the folder of trainings, and write what is asked for; to be resumed, it must say the same."""
+    """Empty the state folder and write the arguments `text`; with `resume`, check that the stored ones are equal."""
     file, kept = folder / _ARGUMENTS, list(folder.iterdir())
     if resume and kept:
         try:
@@ -186,7 +185,7 @@ def _begin_or_go_on(folder: Path, text: str, resume: bool, say: Callable[[str], 
 
 
 def device_of(name: str) -> str:
-    """Return the device to train on: "auto" is a GPU where torch has one."""
+    """Return the device to train on; "auto" is a GPU if torch can use one, else the CPU."""
     check_choice("device", name, ("auto", "cpu", "cuda"))
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -195,9 +194,9 @@ def device_of(name: str) -> str:
 
 
 class Clock:
-    """Says now and then, in one line, how far all trainings are and how long the rest will take.
+    """Reports the progress of all trainings and the time left, one line every `every_s` seconds.
 
-    The trainings count their epochs in `state`; `total` is that of all. `progress` takes epochs done and total.
+    The trainings count their epochs in `state`; `total` is the number of all. `progress` takes epochs done and total.
     """
 
     def __init__(self, say: Callable[[str], None], state: Path, total: int, progress=None, every_s: float = 10.0):
@@ -217,12 +216,12 @@ class Clock:
             self.say(f"stopped; what was done is kept in {self.state}: the same again with resume=True goes on")
 
     def done(self) -> dict[str, int]:
-        """Return the epochs done of each training."""
+        """Return the number of epochs done in each training."""
         counts = {f.parent.name: f.read_text(errors="replace") for f in sorted(self.state.glob(f"*/{_DONE}"))}
         return {name: int(count) if count.isdecimal() else 0 for name, count in counts.items()}
 
     def line(self) -> str:
-        """Say how far all are."""
+        """Return the line of progress."""
         done = self.done()
         n, text = sum(done.values()), ", ".join(f"{name} {n}" for name, n in done.items())
         left_s = (time.monotonic() - self._began) / max(n - self._before, 1) * (self.total - n)
@@ -234,7 +233,7 @@ class Clock:
         while not self._ended.wait(min(_TICK_S, self.every_s)):
             n = sum(self.done().values())
             if n > self._before and not has_begun:
-                # What comes before the first epoch, imports and reading, comes once.
+                # Imports and reading before the first epoch must not count in the time per epoch.
                 self._began, self._before, has_begun = time.monotonic(), n, True
             self.progress(n, self.total)
             if self.done() and time.monotonic() - said >= self.every_s:

@@ -1,4 +1,4 @@
-"""The recipe `best` of notebook 09, which the study trains and `cellcycle train` starts from, and what that reads."""
+"""The recipe `best` of notebook 09, on which `cellcycle train` is based, and the input rules of models."""
 
 from dataclasses import replace
 
@@ -14,8 +14,8 @@ from cellcycle.scale import brightness
 from cellcycle.training.baseline import MEASUREMENTS
 from cellcycle.training.parts import device_of
 
-# Arguments of `NetworkClassifier`; what each part adds is measured in notebook 09. Nuclei of rare classes are repeated,
-# not altered, until classes are equal. Measurements are those of the input rule; the study counts its own epochs.
+# Arguments of `NetworkClassifier`; notebook 09 measures what each adds. Nuclei of rare classes are repeated, without
+# augmentation, until classes are equal. The input rule names the measurements; the study sets its own epochs.
 BEST = {
     "network": "nagao4",
     "width": 16,
@@ -32,18 +32,18 @@ BEST = {
     "epochs": 24,
 }
 INTENSITIES = ("absolute", "per-image")
-# In a field the border of a crop is no background; amounts are known by the nucleus' own surroundings.
+# In a field, the border of a crop may not be background, so amounts are measured against the surroundings of a nucleus.
 FIELD_MEASURED = (*MEASURED[:4], "integrated_dna", "mean_dna", "dna_copies", "area_over_g1")
-# Side of the window about a nucleus of a field, in diameters of a typical one.
+# Side of the crop around a nucleus of a field, in diameters of a nucleus of median area.
 _MARGIN = 2.2
 
 
 def inputs_asked(size_px, intensity, start) -> tuple[int, str]:
-    """Return side and intensity of the inputs; of a checkpoint to train further its own, others are refused."""
+    """Return side and intensity of the inputs; those of `start`, if a checkpoint is trained further, cannot change."""
     own = {"size_px": 64, "intensity": INTENSITIES[0]}
     if start is not None:
         amounts = start.input_rule.measurements
-        # Without measurements it sees the brightness of the picture.
+        # A model without measurements sees absolute intensities.
         is_absolute = not amounts or not {"mean_dna", "dna_copies"}.isdisjoint(amounts)
         own = {"size_px": start.input_rule.size_px, "intensity": INTENSITIES[0 if is_absolute else 1]}
     check_choice("intensity", intensity or own["intensity"], INTENSITIES)
@@ -54,7 +54,7 @@ def inputs_asked(size_px, intensity, start) -> tuple[int, str]:
 
 
 def settings_asked(network, epochs, device: str, start) -> dict:
-    """Return the arguments of the classifier: the study's recipe, changed for real cells, whose number tells epochs."""
+    """Return the arguments of the classifier: `BEST`, changed for real cells; the caller sets epochs that are None."""
     made = BEST | {"views": ("shape",), "moves": True, "epochs": None}
     if DNA_CONTENT in (network, start and start.card["network"]["network"]):
         if start is not None:
@@ -63,7 +63,7 @@ def settings_asked(network, epochs, device: str, start) -> dict:
     if start is not None:
         if network not in (None, start.card["network"]["network"]):
             raise SettingError("network", f"{start.name} is a {start.card['network']['network']}", "leave it out")
-        # Gentler than from scratch: what was learned is to be kept where the new cells do not speak against it.
+        # A lower learning rate than from scratch keeps what was learned unless the new cells contradict it.
         made |= {k: start.card["network"][k] for k in NETWORK_SETTINGS} | {"learning_rate": 2e-4, "epochs": 10}
     elif network is not None and network != made["network"]:
         made |= {"network": network, "width": None, "dropout": None, "batch_norm": False}
@@ -73,20 +73,20 @@ def settings_asked(network, epochs, device: str, start) -> dict:
 
 
 def input_rule(dataset, size_px: int, intensity: str, network: str | None = None) -> InputRule:
-    """Return how nuclei of a `NucleusDataset` become inputs: crops as they are, nuclei of fields cut at one scale."""
+    """Return the input rule for a `NucleusDataset`: crops as they are, nuclei of fields cut at one scale."""
     per_image, by_dna = intensity == "per-image", network == DNA_CONTENT
     if by_dna and per_image:
         raise SettingError("intensity", "dna-content compares amounts between images", "leave per-image out")
-    # Gates see no grain.
+    # The gates do not read the grain, so pixel sizes do not matter to them.
     finest_um, coarsest_um = (0.0, 0.0) if by_dna else _pixel_sizes(dataset)
     if not dataset.fields:
         measured = (*MEASURED_PER_IMAGE, "picture_dna_over_background") if per_image else (*MEASURED, *GRAIN_AMOUNTS)
         measured = MEASUREMENTS[0] if by_dna else (*measured, *GRAIN)
         side, size_um = dataset.size_px, dataset.pixel_size_um
         crop_um = None if size_um is None else round(side * size_um, 4)
-        # Finer ones, made as small, are called as those of the training; coarser ones lack what it saw.
+        # Only coarser pixels are a limit: finer ones are resampled, coarser ones lack detail that training showed.
         scale = replace(TYPICAL, coarsest_um=coarsest_um)
-        # Smaller crops keep their size.
+        # Crops smaller than `size_px` keep their size.
         return InputRule(min(size_px, side), measurements=measured, scale=scale, crop_px=side, crop_um=crop_um)
     areas = np.concatenate([f.nuclei.measured["area_um2"] for f in dataset.fields])
     median = float(np.median(areas[np.isfinite(areas)]))
@@ -97,19 +97,19 @@ def input_rule(dataset, size_px: int, intensity: str, network: str | None = None
 
 
 def as_seen(rule: InputRule, dataset, inputs: Inputs) -> InputRule:
-    """Return the rule of a model with what its training pictures are like, whose `inputs` are by that rule.
+    """Return the rule of a model with the area, brightness and pixel sizes of its training pictures in `scale`.
 
-    Crops as they are tell sizes in pixels. Where amounts of DNA are compared between pictures, their brightness counts:
-    that of fields, or of the crops of a slide, in which nuclei enough tell one; else of all.
+    `inputs` are those of the rule. The area in px is set for crops as they are; brightness if DNA is compared between
+    pictures: its range over fields, or slides of crops, of `LEAST_FOR_SCALE` nuclei or more, else of all nuclei.
     """
     of = dict(zip(inputs.names, inputs.measurements.T, strict=True))
     scale = replace(rule.scale, area_px=0.0, dimmest=0.0, brightest=0.0)
     if scale.coarsest_um and any(more_um := _pixel_sizes(dataset)):
-        # A model that is trained further has learned from both; where nothing is known of it, it stays so.
+        # A model that is trained further has seen the pixel sizes of both trainings; if its own are unknown, keep that.
         finest_um = min(scale.finest_um, more_um[0])
         scale = replace(scale, finest_um=finest_um, coarsest_um=max(scale.coarsest_um, more_um[1]))
     if rule.crop_px and "area_px" in of:
-        # Measured at the size of the inputs.
+        # The area was measured at the size of the inputs, so it is scaled to that of the crops.
         scale = replace(scale, area_px=_quantile(of["area_px"], 0.5) * (rule.crop_px / rule.size_px) ** 2)
     if "integrated_dna" not in of:
         return replace(rule, scale=scale)
@@ -118,19 +118,19 @@ def as_seen(rule: InputRule, dataset, inputs: Inputs) -> InputRule:
         return replace(rule, scale=replace(scale, dimmest=min(levels), brightest=max(levels)))
     dna_px, slides, n_of = of["integrated_dna"] / of["area_px"], *np.unique(dataset.anchored_by, return_counts=True)
     parts = [dna_px[dataset.anchored_by == slide] for slide in slides[n_of >= LEAST_FOR_SCALE]] or [dna_px]
-    # Crops are picked, of bright mitoses more than a field has, and outlined closer than its nuclei: these are dimmer.
+    # Picked crops have more bright mitoses and tighter outlines than fields, whose nuclei are dimmer: allow for these.
     low, high = (min(_quantile(part, 0.25) for part in parts), max(_quantile(part, 0.5) for part in parts))
     return replace(rule, scale=replace(scale, dimmest=low, brightest=high))
 
 
 def _pixel_sizes(dataset) -> tuple[float, float]:
-    """Return the finest and the coarsest pixel size that pictures state, 0 where none does."""
+    """Return the finest and the coarsest stated pixel size in um, (0, 0) if no picture states one."""
     stated = dataset.pixel_sizes_um if dataset.stated_um is None else dataset.stated_um
     known = np.empty(0) if stated is None else stated[np.isfinite(stated)]
     return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
 
 
 def _quantile(values: np.ndarray, share: float) -> float:
-    """Return a quantile of what could be measured, 0 of nothing."""
+    """Return a quantile of the finite values, 0 if there are none."""
     measured = values[np.isfinite(values)]
     return float(np.quantile(measured, share)) if len(measured) else 0.0

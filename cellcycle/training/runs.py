@@ -1,4 +1,4 @@
-"""Fit, predict, record: the one way in which an experiment trains its models and keeps what they say.
+"""Fit, predict and record: the one place where experiments train models and store their predictions.
 
 Folds are trained in parallel processes; each model becomes one record.
 """
@@ -28,7 +28,7 @@ from cellcycle.splits import check_no_leak, image_fingerprints, stratified_folds
 from cellcycle.training.baseline import MEASUREMENTS, DnaContentClassifier
 from cellcycle.training.classifier import NetworkClassifier
 
-# Set by `cellcycle study` for the notebooks it runs, whose own output must stay free of progress bars.
+# Set by `cellcycle study` for the notebooks that it runs, whose output must not contain progress bars.
 _PROGRESS_FILE = "CELLCYCLE_PROGRESS_FILE"
 
 
@@ -40,16 +40,16 @@ def make_estimator(model="nagao6", **settings):
 
 
 def rule_of(settings: dict, size_px: int) -> InputRule:
-    """Return the input rule of a run's settings: crops as they are, and the measurements that it names."""
+    """Return the input rule of a run: crops as they are, and the measurements that its settings name."""
     by_dna = settings.get("model") == DNA_CONTENT
     return InputRule(size_px, measurements=MEASUREMENTS[0] if by_dna else settings.get("measurements", ()))
 
 
 @dataclass(frozen=True)
 class Fit:
-    """One training, and the test images that it then calls.
+    """One training and its test images.
 
-    `settings` are arguments of `make_estimator`, and the `measurements` of the input rule; `train` (n,) are images of
+    `settings` are arguments of `make_estimator`, and the `measurements` of the input rule; `train` (n,) are indices of
     `dataset`, `test` (m,) of the run's test data; `inputs` are those of both, prepared once for all fits.
     """
 
@@ -65,7 +65,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Run:
-    """What becomes one record: its whole configuration, the data that are called, and its fits, made when needed."""
+    """The content of one record: its full configuration, the test data, and a function that makes its fits."""
 
     config: dict
     test: NucleusDataset
@@ -74,7 +74,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one fit says: probabilities (m, K) of its test images, losses by epoch, and what it cost."""
+    """The result of one fit: probabilities (m, K) of its test images, losses by epoch, times, number of weights."""
 
     probabilities: np.ndarray
     history: pd.DataFrame
@@ -84,10 +84,10 @@ class Outcome:
 
 
 def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
-    """Train the estimator of one fit and let it call its test images."""
+    """Train the estimator of one fit and predict its test images."""
     estimator, watched = make_estimator(**{k: v for k, v in fit.settings.items() if k != "measurements"}), {}
     training, tested = fit.inputs
-    # On a CPU the time that this process computed, which other work on the machine does not lengthen.
+    # On a CPU measure the CPU time of this process, which other work on the machine does not lengthen.
     clock = time.process_time if fit.settings.get("device", "cpu") == "cpu" else time.perf_counter
     started = clock()
     if isinstance(estimator, NetworkClassifier):
@@ -105,10 +105,10 @@ def fit_estimator(fit: Fit, test: NucleusDataset) -> Outcome:
 
 
 def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[results.Record]:
-    """Return the record of each run; those that are recorded in the folder `root` already are not computed again.
+    """Return the record of each run; runs that are already recorded in the folder `root` are not computed again.
 
-    Each of `n_jobs` processes (None: one a core) computes with one thread, or the workers of a `client`, see
-    `cellcycle.tasks`. `fit` takes a `Fit` and the test data, returns an `Outcome`.
+    Each of `n_jobs` processes (None: one per core) uses one thread; or the workers of a `client` compute, see
+    `cellcycle.tasks`. `fit` takes a `Fit` and the test data, and returns an `Outcome`.
     """
     check_path(root)
     n_jobs = tasks.jobs_of(n_jobs)
@@ -120,7 +120,7 @@ def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[re
     fits = [(one, runs[i].test) for i, one in waiting]
     if fit is fit_estimator:
         fits = _with_inputs(fits)
-    # Pickled as one, the data that fits share travel to each process once.
+    # Pickled together, so that data shared by fits are sent to each process only once.
     begun = fit, fits, n_jobs > 1 or client is not None
     outcomes = tasks.run(_fit_held, range(len(fits)), n_jobs, start=_hold, start_arguments=begun, client=client)
     outcomes = _with_progress(outcomes, len(fits), f"{runs[0].test.name}: folds")
@@ -128,13 +128,13 @@ def record_runs(runs, root, n_jobs=1, fit=fit_estimator, client=None) -> list[re
     for (i, _), outcome in zip(waiting, outcomes, strict=True):
         made[i].append(outcome)
         if len(made[i]) == len(pending[i]):
-            # A record is written as soon as its last fold is done, so a kill loses unfinished models only.
+            # Write a record as soon as its last fold is done, so that an interruption loses unfinished models only.
             found[i] = _write(root, runs[i], pending[i], made.pop(i))
     return found
 
 
 def _with_inputs(fits: list[tuple[Fit, NucleusDataset]]) -> list[tuple[Fit, NucleusDataset]]:
-    """Return fits with the inputs of their data; each data set is prepared once by each rule."""
+    """Return fits with their inputs; each data set is prepared once per input rule."""
     once = cache(prepare)
     pairs = ([once(data, rule_of(one.settings, data.size_px)) for data in (one.dataset, test)] for one, test in fits)
     return [(replace(one, inputs=tuple(pair)), test) for (one, test), pair in zip(fits, pairs, strict=True)]
@@ -152,7 +152,7 @@ def _fit_held(started, number: int) -> Outcome:
 
 
 def _found(root, run: Run) -> results.Record | None:
-    """Return the record of a run, or None; a damaged one is named, for it is made again."""
+    """Return the record of a run, or None; a damaged one is reported and counts as none."""
     try:
         return results.find_run(root, run.config, run.test.identity, defaults_of(run.config["model"]))
     except RecordError as error:
@@ -161,7 +161,7 @@ def _found(root, run: Run) -> results.Record | None:
 
 
 def _say(line: str) -> None:
-    """Tell whoever waits for the work: on standard error, or by `cellcycle study`, not in its notebooks."""
+    """Print a line on standard error; under `cellcycle study` append it to a file, not to the notebook's output."""
     if file := os.environ.get(_PROGRESS_FILE):
         with Path(file).with_suffix(".txt").open("a", encoding="utf-8") as notes:
             notes.write(f"{line}\n")
@@ -170,7 +170,7 @@ def _say(line: str) -> None:
 
 
 def _with_progress(outcomes: Iterable, total: int, title: str) -> Iterator:
-    """Hand on outcomes as they come, and show how many have: on a terminal, or to `cellcycle study`."""
+    """Yield outcomes as they arrive, and show their number on a terminal, in a notebook or to `cellcycle study`."""
     file = os.environ.get(_PROGRESS_FILE)
     visible = not file and (sys.stderr.isatty() or "ipykernel" in sys.modules)
     outcomes = tqdm(outcomes, title, total, unit="fold", disable=not visible, leave=False)
@@ -210,9 +210,9 @@ def _write(root, run: Run, fits, outcomes) -> results.Record:
 
 
 def full_config(settings: dict, **facts) -> dict:
-    """Return the whole JSON-able configuration of a run: every default spelled out, files by their name.
+    """Return the full configuration of a run for JSON, with all defaults, and files by their names.
 
-    `settings` are arguments of `make_estimator`; `facts` what else tells the run from others: n_folds, seed, ...
+    `settings` are arguments of `make_estimator`; `facts` are what else identifies the run: n_folds, seed, ...
     """
     defaults = defaults_of(settings.get("model", "nagao6"))
     for name in settings:
@@ -221,31 +221,31 @@ def full_config(settings: dict, **facts) -> dict:
     if full["model"] == DNA_CONTENT or full.get("measurements"):
         full["measured_by"] = f"segmentation {segmentation.VERSION}"
     if full.get("pretrained") is not None:
-        # By name, which says what was trained on what: the same training may differ in a last bit elsewhere.
+        # By name, not by hash: the same training may differ in the last bit on another machine.
         full["pretrained"] = Path(full["pretrained"]).stem
     return {k: list(v) if isinstance(v, tuple) else v for k, v in full.items()}
 
 
 def defaults_of(model: str) -> dict:
-    """Return the settings that need not name a record: an estimator's defaults, and training on whole folds."""
+    """Return the default settings, which do not identify a record: those of the estimator, and `train_share` 1."""
     defaults = {"model": model} | make_estimator(model).get_params(deep=False) | {"train_share": 1.0}
     if defaults.pop("network", None):
         defaults["measurements"] = ()
-    # The seed of a run is that of its folds; an estimator's own follows from it.
+    # The seed of a run is that of its folds, from which the seed of each estimator follows.
     return {k: v for k, v in defaults.items() if k != "seed"}
 
 
 def cross_validate(
     dataset: NucleusDataset, settings, root, n_folds=5, n_repeats=1, seed=0, n_jobs=1, client=None
 ) -> list[results.Record]:
-    """Cross-validate models and return their records; those already recorded are not run again.
+    """Cross-validate models and return their records; models already recorded are not trained again.
 
-    Each of `settings` is a dict of arguments of `make_estimator`, and optionally `train_share` in (0, 1]: the share of
-    each training fold that is used (stratified), for learning curves. `root` is the folder of the records. Groups of
-    the data set are never parted. Fold f of repeat r trains with the seed `seed + r * n_folds + f`. Each of `n_jobs`
-    processes (None: one a core) computes with one thread, or each worker of a `client`.
+    Each of `settings` is a dict of arguments of `make_estimator`, and optionally `train_share` in (0, 1]: the fraction
+    of each training fold that is used (stratified), for learning curves. `root` is the folder of the records. Folds
+    never divide groups of the data set. Fold f of repeat r trains with the seed `seed + r * n_folds + f`. Each of
+    `n_jobs` processes (None: one per core), or each worker of a `client`, uses one thread.
 
-    A class too small for the folds or the share, a test image or a copy of one that would be trained on: `DataError`.
+    A class too small for the folds or the share, or a copy of a test image among the training images, is a `DataError`.
     """
     n_folds, n_repeats = check_whole("n_folds", n_folds), check_whole("n_repeats", n_repeats)
     seed, n_jobs = check_whole("seed", seed), tasks.jobs_of(n_jobs)
