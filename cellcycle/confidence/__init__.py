@@ -1,4 +1,4 @@
-"""When not to trust a call: calibrated probabilities, prediction sets, abstention and strangeness. Needs no torch."""
+"""How far to trust a call: calibrated probabilities, prediction sets, abstention and strangeness. Needs no torch."""
 
 from cellcycle.confidence.abstention import Decision, cheapest, equal_costs
 from cellcycle.confidence.assessment import COVERAGE, PRICE, Assessment, Confidence, fit_confidence

@@ -1,6 +1,6 @@
-"""Call or ask: the decision that costs least on average.
+"""Call a class or ask an expert: the decision with the lowest expected cost.
 
-Calibrated probabilities tell the expected cost of every call; where even the cheapest is expected to cost more than
+Calibrated probabilities give the expected cost of every call; if even the cheapest call is expected to cost more than
 asking an expert, the cell goes to the expert.
 
 Source: Chow CK. On optimum recognition error and reject tradeoff. IEEE Trans. Information Theory 16:41 (1970).
@@ -16,7 +16,7 @@ from cellcycle.errors import SettingError
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do with each cell (N,): the class of least expected cost, that cost, and whether asking costs less."""
+    """The decision for each cell (N,): the class of lowest expected cost, that cost, and whether asking costs less."""
 
     call: np.ndarray
     expected_cost: np.ndarray
@@ -29,10 +29,10 @@ def equal_costs(n_classes: int) -> np.ndarray:
 
 
 def cheapest(probabilities: np.ndarray, costs=None, price: float = 0.5) -> Decision:
-    """Choose for each cell, by calibrated probabilities (N, K), the call of least expected cost, or the expert.
+    """Return for each cell the call of lowest expected cost by calibrated probabilities (N, K), and whether to ask.
 
-    `costs` (K, K) has the truth in rows and the call in columns; every wrong call costs 1 by default. `price` is that
-    of asking the expert, in the unit of the costs: with equal costs a cell is asked about when the probability of its
+    `costs` (K, K) has the truth in rows and the call in columns; every wrong call costs 1 by default. `price` is the
+    cost of asking the expert, in the same unit: with the default costs the expert is asked if the probability of the
     call is below 1 - price.
 
     Examples

@@ -1,4 +1,4 @@
-"""What a checkpoint stores to say how far its calls can be trusted, and what `predict` makes of it."""
+"""The confidence that a checkpoint stores: calibration, sets, costs and strangeness; and how `predict` applies it."""
 
 from dataclasses import dataclass
 
@@ -11,35 +11,35 @@ from cellcycle.confidence.strangeness import LEAST_P_VALUE, Strangeness, fit_str
 from cellcycle.errors import CheckpointError
 
 COVERAGE = 0.9
-# Asking the expert costs 0.4 of a wrong call: a call with less than 60 % goes to review.
+# Asking the expert costs 0.4 of a wrong call, so a call with a probability below 60 % goes to review.
 PRICE = 0.4
 _MOST_COST = 1e6
-# Flags of a whole picture, told in words in `cellcycle.predict.reasons`.
+# Flags of a whole picture, explained in `cellcycle.predict.reasons`.
 BY_MARGIN, BY_FEW, BY_GUESS = "scale_by_margin", "scale_by_few", "scale_by_guess"
-# Its noise, by which a network tells how bright a nucleus is, was cut off; it, or the ground about nuclei, is not that
-# of a camera; or there is more of it in each pixel, as these are finer, or hold little light.
+# Flags about noise, by which a network judges the brightness of a nucleus: it was clipped; it, or the background, is
+# not that of a camera; or pixels are noisier because they are finer, or because they hold little light.
 CLIPPED, CHANGED, FINE, NOISY = "clipped_background", "changed_picture", "fine_pixels", "noisy"
 SEVERAL = "several_nuclei"
-# Flags that make a call worth a look.
+# Flags for which a call should be reviewed.
 SPOILT = (
     BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, NOISY, SEVERAL, "edge", "clump", "debris", "out_of_focus",
     "saturated", "uneven_ground", "no_g1_peak", "one_dna_peak", "no_nucleus", "other_g1_peak", "same_field",
     "unreadable",
 )  # fmt: skip
-# Reasons of our own: the call costs more than asking; nine in ten cells of the phase that was called look more like
-# it; what is measured is unlike the cells that the confidence was fitted on; so unlike them that no phase is called.
+# Reasons besides flags: the call costs more than asking; nine in ten cells of the called phase had a higher probability
+# for it; the measurements are unlike those of the cells of calibration; or so unlike that no phase is called.
 UNCERTAIN, UNTYPICAL = "uncertain", "untypical_of_its_phase"
 STRANGE, NO_CALL = "unlike_training_cells", "unlike_any_nucleus"
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of N calls.
+    """The confidence of N calls.
 
-    Calibrated `probabilities` (N, K), NaN where no phase is called; `call` (N,), the class of least expected cost, and
-    its probability, `confidence`; `sets`, prediction sets, which hold the call, and `review`, why an expert should
-    look, each joined by ";"; `strangeness` (N,), the share of usual nuclei that are as unlike the others, NaN where it
-    was not fitted.
+    Calibrated `probabilities` (N, K), NaN if no phase is called; `call` (N,), the class of lowest expected cost, and
+    its probability `confidence`; `sets`, prediction sets, which contain the call, and `review`, the reasons for a
+    review, each joined by ";"; `strangeness` (N,), the fraction of usual nuclei at least as unusual as this one (a
+    p-value), NaN if it was not fitted or no measurements were given.
     """
 
     probabilities: np.ndarray
@@ -54,8 +54,8 @@ class Assessment:
 class Confidence:
     """Calibration, set thresholds, costs and strangeness of one model.
 
-    `coverage` was asked of the prediction sets; `thresholds` (K,) are those of `class_thresholds`; `costs` (K, K) have
-    the truth in rows, the call in columns; `price` is that of asking the expert; `fitted_on` describes the cells.
+    `coverage` is that asked of the prediction sets; `thresholds` (K,) are those of `class_thresholds`; `costs` (K, K)
+    have the truth in rows, the call in columns; `price` is that of asking the expert; `fitted_on` describes the cells.
     """
 
     temperature: float
@@ -67,20 +67,19 @@ class Confidence:
     fitted_on: dict
 
     def assess(self, probabilities, flags, classes, measurements=None, weights=None) -> Assessment:
-        """Calibrate what a network says (N, K) and tell which calls need a look; a row of NaN is no call.
+        """Calibrate the probabilities (N, K) of a network and say which calls to review; a row of NaN gets no call.
 
-        What is so strange that it is hardly a nucleus gets no call; on the way there its picture says ever less, until
-        only the `weights` count.
-        `flags` are quality flags (N,), joined by ";"; `measurements` is what `shape_features` takes; `weights` (K,) are
-        shares of the classes that are known beforehand, by which calls are made. Sets hold whatever the shares are.
+        An object too strange to be a nucleus gets no call; less strangeness moves probabilities towards the `weights`.
+        `flags` are quality flags (N,), joined by ";"; `measurements` is a table for `shape_features`; `weights` (K,)
+        are prior shares of the classes, which change the calls, but not the coverage of the sets.
         """
         p_values, doubt = np.full(len(probabilities), np.nan), np.zeros(len(probabilities))
         if self.strangeness is not None and measurements is not None:
             features = shape_features(measurements)
             p_values, doubt = self.strangeness.p_values(features), self.strangeness.doubt(features)
         said = with_temperature(probabilities, self.temperature)
-        # From where nuclei grow strange every phase comes closer, until nothing is known of them. What is known of the
-        # culture stays known, and divided by the weights the probabilities are those without them.
+        # With growing strangeness all phases become equally likely. The weights are applied afterwards, because shares
+        # of the culture stay known; so the result divided by the weights is that without them.
         known = np.where(doubt < 1, 1 - doubt, np.nan)[:, None]
         alike = known * said + (1 - known) / said.shape[1]
         weighed = with_weights(alike, weights)
@@ -103,11 +102,11 @@ class Confidence:
         return Assessment(weighed, decision.call, chosen, written_sets(sets, classes), review, p_values)
 
     def to_dict(self) -> dict:
-        """Return what `model.json` holds under "confidence"."""
+        """Return the entry "confidence" of `model.json`."""
         return {
             "temperature": round(self.temperature, 6),
             "coverage": self.coverage,
-            # A little lower, not rounded up: many cells of which a network is sure stand exactly at a threshold.
+            # Rounded slightly down, because many cells with a sure call lie exactly at a threshold.
             "thresholds": [float(f"{t * (1 - 1e-5):.6g}") for t in self.thresholds],
             "costs": np.asarray(self.costs).tolist(),
             "price": self.price,
@@ -117,13 +116,13 @@ class Confidence:
 
     @classmethod
     def from_dict(cls, stored: dict, source="model.json") -> "Confidence":
-        """Return what `to_dict` stored; what is missing, no number or does not fit the rest is a `CheckpointError`."""
+        """Return the confidence that `to_dict` stored; missing or inconsistent values are a `CheckpointError`."""
         try:
             costs, thresholds = (np.array(stored[name], dtype=float) for name in ("costs", "thresholds"))
             temperature, coverage, price = (float(stored[name]) for name in ("temperature", "coverage", "price"))
             if not 0 < temperature < np.inf or costs.shape != thresholds.shape * 2:
                 raise ValueError("temperature, thresholds or costs")
-            # NaN, which also stands for null here, lies between no two numbers.
+            # These comparisons also refuse NaN, which a null has become.
             if not (_lie(thresholds, 1) and _lie(costs, _MOST_COST) and _lie(price, _MOST_COST) and 0 < coverage <= 1):
                 raise ValueError("thresholds, costs, price or coverage")
             if not isinstance(stored["fitted_on"], dict) or not isinstance(stored["fitted_on"]["description"], str):
@@ -137,9 +136,9 @@ class Confidence:
 
 
 def fit_confidence(probabilities, labels, parts, measurements=None, fitted_on: str = "") -> Confidence:
-    """Fit all that a checkpoint stores on predictions (N, K) of cells that the network was not trained on.
+    """Fit the confidence of a checkpoint on predictions (N, K) for cells on which the network was not trained.
 
-    `parts` (N,) are their slides, microscopes or folds. Without `measurements`, as `shape_features` takes them,
+    `parts` (N,) are their slides, microscopes or folds. Without `measurements`, a table for `shape_features`,
     strangeness is not fitted. Every wrong call costs 1. `fitted_on` describes the cells.
     """
     probabilities, labels = held_out(probabilities, labels)

@@ -1,7 +1,7 @@
-"""Temperature scaling: probabilities that mean what they say.
+"""Temperature scaling: probabilities that equal the frequency of right calls.
 
-Of all calls made with a calibrated 80 %, four in five are right. One number, the temperature, divides all logits: above
-1 it makes every call less sure, below 1 surer, and it never changes which class comes first.
+Of all calls with a calibrated probability of 80 %, four in five are right. One number, the temperature, divides all
+logits: above 1 it makes every call less sure, below 1 surer; it never changes the most probable class.
 
 Source: Guo C, Pleiss G, Sun Y, Weinberger KQ. On calibration of modern neural networks. ICML (2017).
 """
@@ -29,7 +29,7 @@ def softmax(logits) -> np.ndarray:
 
 
 def logits_of(probabilities) -> np.ndarray:
-    """Return logits (N, K) whose softmax is `probabilities (N, K)`, up to one in a million.
+    """Return logits (N, K) whose softmax is `probabilities (N, K)`; probabilities below 1e-6 are raised to it.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def logits_of(probabilities) -> np.ndarray:
 
 
 def with_temperature(probabilities, temperature: float) -> np.ndarray:
-    """Return calibrated probabilities (N, K): rows add up to 1, and keep the order of their classes; NaN stays NaN.
+    """Return calibrated probabilities (N, K): rows add up to 1 and keep the rank of their classes; NaN stays NaN.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def with_temperature(probabilities, temperature: float) -> np.ndarray:
 
 
 def with_weights(probabilities, weights=None) -> np.ndarray:
-    """Return probabilities (N, K), made where all classes are as frequent, for shares of the classes (K,).
+    """Return probabilities (N, K), made for equally frequent classes, reweighted for prior shares `weights` (K,).
 
     Examples
     --------
@@ -67,7 +67,7 @@ def with_weights(probabilities, weights=None) -> np.ndarray:
 
 
 def held_out(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
-    """Return probabilities (N, K) float64 and labels (N,) int64 of cells; refuse none, and what is not of such."""
+    """Return probabilities (N, K) float64 and labels (N,) int64; refuse no cells, other shapes, NaN, unknown labels."""
     probabilities, labels = as_probabilities(probabilities), np.asarray(labels)
     remedy = "give held-out predictions with their true classes"
     if not labels.size:
@@ -83,9 +83,9 @@ def held_out(probabilities, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 def fit_temperature(probabilities, labels) -> float:
-    """Return the temperature, from exp(-3) to exp(3), under which the labels (N,) are most likely.
+    """Return the temperature, from exp(-3) to exp(3), that maximises the likelihood of the labels (N,).
 
-    `probabilities` (N, K) are those of cells that the network was not trained on.
+    `probabilities` (N, K) are those of cells on which the network was not trained.
 
     Examples
     --------

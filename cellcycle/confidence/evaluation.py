@@ -1,7 +1,7 @@
-"""How good is the confidence: calibration error, coverage, risk at a coverage, errors caught.
+"""Scores of the confidence: calibration error, coverage of sets, risk at a coverage, errors caught.
 
-Every score is a function of what each cell gave (its confidence, whether its call was right) and comes with a
-bootstrap interval. What is drawn are `units`: all rows of a cell, or of a slide, come together.
+Scores are functions of the confidence of each cell and of whether its call is right, with bootstrap intervals. The
+bootstrap draws `units`: all rows of a cell, or of a slide, together.
 
 Here `probabilities` are (N, K), `labels` (N,) class indices, `units` (N,) or None for single rows, `confidence` (N,)
 the probability of each call and `right` (N,) whether it is right; `n_samples` and `seed` are those of
@@ -17,14 +17,14 @@ from cellcycle import metrics
 from cellcycle.metrics import Estimate, bootstrap
 
 _BINS = 10
-# So many samples of cells tell what chance alone makes.
+# Number of simulated samples of calls for the calibration error by chance.
 _BY_CHANCE = 200
 
 
 def reliability(probabilities, labels) -> pd.DataFrame:
-    """Return how often calls are right, in bins of like confidence with equally many cells.
+    """Return the accuracy of calls in bins of similar confidence with about equally many cells.
 
-    One row a bin: n, confidence (mean), accuracy, and its 95 % Wilson interval low, high.
+    One row per bin: n, confidence (mean), accuracy, and its 95 % Wilson interval low, high.
     """
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence)
@@ -36,14 +36,13 @@ def reliability(probabilities, labels) -> pd.DataFrame:
 
 
 def calibration_error(probabilities, labels, units=None, n_samples=500, seed=0) -> Estimate:
-    """Return the expected calibration error of the calls, with its interval.
+    """Return the expected calibration error of the calls, with its 95 % interval.
 
-    The mean, over bins of like confidence with equally many cells, of the distance between mean confidence and
-    share of right calls (Guo et al. 2017). Chance alone makes it larger than 0, see `calibration_error_by_chance`,
-    and drawing samples again makes it larger still; so the interval is the basic bootstrap's, which takes that
-    off, and may begin far below the value: at 0 where one in forty samples of calibrated probabilities has as large
-    an error. Simulated, it holds the truth in about 90 of 100, in 75 to 90 where 3 to 20 groups differ: it then ends
-    too low.
+    This is the mean distance between mean confidence and accuracy over bins of similar confidence with about equally
+    many cells (Guo et al. 2017). Chance alone makes it larger than 0, see `calibration_error_by_chance`, and
+    resampling increases it further. The basic bootstrap interval corrects for that and may begin far below the value.
+    It begins at 0 if 1 in 40 samples of calibrated probabilities has as large an error. In simulations it covers the
+    truth in about 90 of 100 cases, in 75 to 90 if 3 to 20 groups differ: it then ends too low.
     """
     confidence, right = _confidence(probabilities, labels)
     bins = _bins(confidence)
@@ -56,12 +55,12 @@ def calibration_error(probabilities, labels, units=None, n_samples=500, seed=0) 
 
 
 def calibration_error_by_chance(probabilities) -> float:
-    """Return the calibration error that perfectly calibrated probabilities (N, K) would show on so few cells."""
+    """Return the mean calibration error of N cells if their probabilities (N, K) were perfectly calibrated."""
     return float(np.mean(_errors_by_chance(np.asarray(probabilities, dtype=np.float64).max(axis=1))))
 
 
 def share(is_so, units=None) -> Estimate:
-    """Return which share of cells is so (N,) bool: with Wilson's interval, or that over units where it is wider."""
+    """Return the fraction of True in `is_so` (N,), with Wilson's interval, or that over units if it is wider."""
     values = np.asarray(is_so, dtype=float)
     if not values.size:
         return Estimate(np.nan, np.nan, np.nan)
@@ -72,10 +71,10 @@ def share(is_so, units=None) -> Estimate:
 
 
 def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
-    """Return the share of cells whose set (N, K) bool holds their class, overall and by class.
+    """Return the fraction of cells whose set (N, K) bool contains their class, overall and by class.
 
-    Rows "all" and the classes that occur: n, coverage, low, high (95 % interval), mean_size, single (share of sets of
-    one class), empty.
+    Rows "all" and the classes that occur: n, coverage, low, high (95 % interval), mean_size, single (fraction of sets
+    with one class), empty (fraction of empty sets).
     """
     sets, labels = np.asarray(sets, dtype=bool), np.asarray(labels)
     covered, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
@@ -90,9 +89,9 @@ def coverage_table(sets, labels, classes, units=None) -> pd.DataFrame:
 
 
 def risk_coverage(confidence, right) -> pd.DataFrame:
-    """Return the share of wrong calls among the surest cells, for every number of cells kept.
+    """Return the fraction of wrong calls among the surest cells, for every number of cells kept.
 
-    N rows: coverage (share of cells kept) and risk (share of them called wrong).
+    N rows: coverage (fraction of cells kept) and risk (fraction of these with a wrong call).
 
     Examples
     --------
@@ -100,16 +99,16 @@ def risk_coverage(confidence, right) -> pd.DataFrame:
     [[0.33, 0.0], [0.67, 0.0], [1.0, 0.33]]
     """
     surest = -np.asarray(confidence, dtype=float)
-    # Of equally sure cells none comes first.
+    # Equally sure cells have no order, so each counts with their mean risk.
     wrong = pd.Series(~np.asarray(right, dtype=bool)).groupby(surest).transform("mean").to_numpy()
     kept = np.arange(1, len(wrong) + 1)
     return pd.DataFrame({"coverage": kept / len(wrong), "risk": np.cumsum(wrong[np.argsort(surest)]) / kept})
 
 
 def errors_caught(confidence, right, share: float = 0.2, units=None, n_samples=500, seed=0) -> Estimate:
-    """Return the share of all wrong calls that are among the least sure cells, the `share` that an expert looks at.
+    """Return the fraction of all wrong calls that are among the least sure cells, the `share` that an expert reviews.
 
-    Of equally sure cells, of which only some are looked at, each is so with the same probability.
+    If only some of equally sure cells are reviewed, each is with the same probability.
     """
     sure, wrong = pd.Series(np.asarray(confidence, dtype=float)), ~np.asarray(right, dtype=bool)
     n_less_sure, n_alike = sure.rank(method="min") - 1, sure.groupby(sure).transform("size")
@@ -120,7 +119,7 @@ def errors_caught(confidence, right, share: float = 0.2, units=None, n_samples=5
             return weights @ (sent * wrong) / (weights @ wrong)
 
     found = bootstrap(of_weights, len(sure), units, n_samples, seed)
-    # Where all are, or none is, there is nothing to draw from.
+    # If all wrong calls are caught, or none, a bootstrap has no variation.
     return metrics.no_narrower(found, wrong.sum()) if found.value in (0, 1) else found
 
 
@@ -136,7 +135,7 @@ def _errors_by_chance(confidence: np.ndarray) -> list[float]:
 
 
 def _bins(confidence) -> np.ndarray:
-    """Return the bin of each cell: equally many a bin, like confidences together."""
+    """Return the bin (N,) of each cell: equal confidences share a bin, bins have about equally many cells."""
     edges = np.quantile(confidence, np.linspace(0, 1, _BINS + 1)[1:-1])
     return np.searchsorted(edges, confidence, side="right")
 

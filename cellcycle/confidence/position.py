@@ -1,9 +1,9 @@
 """A continuous position in the cycle, with its uncertainty, from phase probabilities and DNA content.
 
-The position runs from 0 at the birth of a cell to 1 at its division, in shares of the cycle's duration. Phase
-probabilities say how the belief is spread over the phases; within S the DNA content says how far copying has come. In
-the other phases nothing tells the time but the age distribution of a growing population, in which young cells are more
-frequent (Powell 1956).
+The position runs from 0 at the birth of a cell to 1 at its division, as a fraction of the cycle's duration. Phase
+probabilities distribute the belief over the phases; within S the DNA content shows the progress of replication. In the
+other phases only the age distribution of a growing population is known, in which young cells are more frequent (Powell
+1956).
 """
 
 import numpy as np
@@ -13,20 +13,20 @@ from cellcycle.errors import SettingError
 from cellcycle.phases import PHASES
 
 _STEPS = 400
-# Spread of measured DNA content between nuclei of the same content: a usual width of the G1 peak.
+# Coefficient of variation of measured DNA content between nuclei of the same content: a usual width of the G1 peak.
 DNA_CV = 0.15
 
 
 def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: float = DNA_CV, level: float = 0.9):
-    """Return where cells stand in their cycle, a DataFrame with one row a cell.
+    """Return the position of cells in their cycle, a DataFrame with one row per cell.
 
-    `position` (median of the belief), `position_low`, `position_high`; `replicated` (mean share of the genome copied, 0
-    in G1 and 1 in G2 and M), `replicated_low`, `replicated_high`; intervals have the given `level`.
+    `position` (median of the belief), `position_low`, `position_high`; `replicated` (mean fraction of the genome that
+    is copied, 0 in G1 and 1 in G2 and M), `replicated_low`, `replicated_high`; intervals have the given `level`.
 
     `probabilities` (N, 4) are calibrated ones of G1, S, G2 and M; rows of NaN give NaN. `dna_copies` (N,) is the DNA
-    content in genome copies, 2 for a G1 nucleus, as in a prediction table; where it is NaN, or without it, cells are
-    anywhere in S. `parameters` of the simulation have the durations of the phases and the course of replication, by
-    default those of a human cell line; `dna_cv` is how `dna_copies` vary between nuclei of the same content.
+    content in genome copies, 2 for a G1 nucleus, as in a prediction table; if it is NaN or absent, cells of S may be
+    anywhere in S. `parameters` of the simulation give the durations of the phases and the course of replication, by
+    default of a human cell line; `dna_cv` is the coefficient of variation of `dna_copies` at the same DNA content.
 
     Examples
     --------
@@ -64,16 +64,16 @@ def cycle_positions(probabilities, dna_copies=None, parameters=None, dna_cv: flo
 
 
 def _likelihood(dna_copies, copies, dna_cv) -> np.ndarray:
-    """Return how well each age (columns) explains the DNA content of each cell (rows), 1 where it is unknown."""
+    """Return the relative likelihood of each age (columns) by the DNA content of each cell (rows), 1 if unknown."""
     with np.errstate(invalid="ignore", divide="ignore"):
         distance = (np.log(dna_copies)[:, None] - np.log(copies)[None]) ** 2 / (2 * np.log1p(dna_cv**2))
-        # Only ratios within a phase matter; the nearest age keeps far-off cells from having none.
+        # Only ratios within a phase matter; relative to the nearest age, cells far off do not get zeros everywhere.
         distance -= distance.min(axis=1, keepdims=True)
     return np.where(np.isfinite(distance), np.exp(-np.minimum(distance, 500)), 1.0)
 
 
 def _quantiles(belief, values, shares) -> list[np.ndarray]:
-    """Return quantiles of rising `values` under each row's belief; NaN rows stay NaN."""
+    """Return quantiles of ascending `values` under each row's belief; NaN rows stay NaN."""
     cumulative = np.cumsum(belief, axis=1)
     cumulative /= cumulative[:, -1:]
     known = np.isfinite(cumulative).all(axis=1)

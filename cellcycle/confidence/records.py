@@ -1,4 +1,4 @@
-"""The confidence of a recorded run, judged on cells that calibration has not seen."""
+"""Judge the confidence of a recorded run on cells that were not used for calibration."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -43,12 +43,12 @@ class Judged:
 
 
 def cross_fit(probabilities, labels, parts, coverage: float = COVERAGE):
-    """Calibrate every part with what the others teach, or one part alone with itself.
+    """Calibrate each part with the other parts; a single part is calibrated with itself.
 
-    `probabilities` (N, K) are those of cells that the network was not trained on, such as the test folds of a record.
-    Of each fold they come from another network: sets hold what `coverage` asks as far as these networks say alike.
-    `parts` (N,) says what is left out together: fold, slide or microscope; rows of one cell must share a part. Returned
-    are probabilities (N, K), thresholds of sets (N, K), and the temperature of each part.
+    `probabilities` (N, K) are those of cells on which the network was not trained, such as the test folds of a record.
+    Each fold has its own network, so sets reach `coverage` only as far as these networks agree. `parts` (N,) name what
+    is left out together: fold, slide or microscope; rows of one cell must share a part. Returns probabilities (N, K),
+    thresholds of sets (N, K), and the temperature of each part.
     """
     given, labels, parts = np.asarray(probabilities, dtype=np.float64), np.asarray(labels), np.asarray(parts)
     calibrated, thresholds, temperatures = np.empty_like(given), np.empty_like(given), []
@@ -63,12 +63,12 @@ def cross_fit(probabilities, labels, parts, coverage: float = COVERAGE):
 
 
 def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
-    """Calibrate each part of a record, by default each fold of each repeat, with what the other parts teach."""
+    """Calibrate each part of a record, by default each fold of each repeat, with the other parts."""
     repeats = record.predictions["repeat"].to_numpy()
     parts = record.predictions["fold"].to_numpy() if parts is None else np.asarray(parts)
     probabilities, temperatures = np.empty(record.probabilities.shape), []
     sets = np.empty(probabilities.shape, bool)
-    # Repeat by repeat: in another repeat the cells of this fold stand in other folds.
+    # Each repeat alone, because in another repeat the cells of this fold are in other folds.
     for repeat in np.unique(repeats):
         rows = repeats == repeat
         if len(np.unique(parts[rows])) < 2:
@@ -80,10 +80,10 @@ def judge(record: Record, coverage: float = COVERAGE, parts=None) -> Judged:
 
 
 def calibration_row(judged: Judged) -> dict:
-    """Return one row of numbers: how sure, how right, what calibration and an expert would change.
+    """Return one row of scores before and after calibration.
 
     n, accuracy, temperature; ece_before, ece_after, errors_caught (among the least sure 20 %) each with `_low` and
-    `_high` (95 % interval); ece_by_chance, what perfectly calibrated probabilities would show.
+    `_high` (95 % interval); ece_by_chance, the error of perfectly calibrated probabilities.
     """
     record, units = judged.record, judged.record.units
     row = {"n": len(units), "accuracy": judged.right.mean(), "temperature": judged.temperature}
@@ -98,7 +98,7 @@ def calibration_row(judged: Judged) -> dict:
 
 
 def show_calibration(judged: dict[str, Judged]) -> pd.DataFrame:
-    """Return `calibration_row` of several runs for reading, intervals in brackets."""
+    """Return `calibration_row` of several runs as a table of text, intervals in brackets."""
     rows = {}
     for name, one in judged.items():
         row = calibration_row(one)
@@ -116,7 +116,7 @@ def show_calibration(judged: dict[str, Judged]) -> pd.DataFrame:
 
 
 def review_queue(judged: Judged, n: int = 12) -> pd.DataFrame:
-    """Return the n cells that an expert should see first: sample_id, prediction_set, call, confidence, truth."""
+    """Return the n cells with the least sure calls: sample_id, prediction_set, call, confidence, truth."""
     table = judged.record.predictions[["sample_id", "truth"]].copy()
     classes = judged.record.classes
     table["prediction_set"] = written_sets(judged.sets, classes)

@@ -1,12 +1,12 @@
-"""Prediction sets with a promised coverage, for each class.
+"""Prediction sets with a guaranteed coverage for each class.
 
-Of the cells of each phase 90 %, or what was asked, get a set that holds their phase; an empty one means that the cell
-is typical of none.
+Of the cells of each phase 90 %, or another coverage, get a set that contains their phase. An empty set means that the
+cell is typical of no phase.
 
-How: of held-out cells of a class, the share 0.9 had a probability for their class above some threshold. A new cell's
-set holds every class whose probability reaches the threshold of that class. The promise holds for whatever network, as
-long as the same one calls both and new cells come from where the held-out ones came from; with one threshold a class,
-whatever shares the classes have among the new cells.
+How: the threshold of a class is the probability that 90 % of its held-out cells reach for their class. A new cell's
+set contains every class whose probability reaches the threshold of that class. The guarantee holds for any network if
+the same one calls held-out and new cells and both come from the same source; because each class has its own
+threshold, it does not depend on the shares of the classes among new cells.
 
 Source: Vovk V, Gammerman A, Shafer G. Algorithmic learning in a random world. Springer (2005), label-conditional
 (Mondrian) conformal predictors; the score is that of Sadinle M, Lei J, Wasserman L, JASA 114:223 (2019).
@@ -20,10 +20,10 @@ from cellcycle.errors import SettingError
 
 
 def class_thresholds(probabilities, labels, coverage: float = 0.9) -> np.ndarray:
-    """Return the least probability (K,) with which each class joins a set, from held-out cells (N, K).
+    """Return the lowest probability (K,) with which each class joins a set, from held-out cells (N, K).
 
-    `coverage` is the share of the cells of each class whose set shall hold their class. A class with too few held-out
-    cells to promise anything gets 0: it then joins every set.
+    `coverage` is the fraction of the cells of each class whose set should contain their class. A class with too few
+    held-out cells for a guarantee gets 0, so it joins every set.
 
     Examples
     --------
@@ -37,8 +37,8 @@ def class_thresholds(probabilities, labels, coverage: float = 0.9) -> np.ndarray
     thresholds = np.zeros(probabilities.shape[1])
     for k in range(probabilities.shape[1]):
         own = np.sort(probabilities[labels == k, k])[::-1]
-        # One cell more than the share asks for: the new cell itself counts among them. The small number keeps
-        # 0.9 of 9 + 1 cells from rounding up to ten.
+        # n + 1 because the new cell counts, too. The small number keeps 0.9 of 9 + 1 cells from being rounded up to
+        # ten.
         rank = int(np.ceil((len(own) + 1) * coverage - 1e-9))
         if rank <= len(own):
             thresholds[k] = own[rank - 1]
@@ -46,9 +46,9 @@ def class_thresholds(probabilities, labels, coverage: float = 0.9) -> np.ndarray
 
 
 def prediction_sets(probabilities, thresholds) -> np.ndarray:
-    """Return which classes each cell's set holds, (N, K) bool; rows of NaN give empty sets.
+    """Return which classes the set of each cell contains, (N, K) bool; rows of NaN give empty sets.
 
-    The thresholds are those of `class_thresholds`, from probabilities of the same kind.
+    The thresholds (K,) or (N, K) are those of `class_thresholds`, from probabilities of the same kind.
 
     Examples
     --------

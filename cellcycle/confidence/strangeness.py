@@ -1,9 +1,9 @@
-"""Is this cell like those the model learned from? A distance in what is measured, as a p-value.
+"""Strangeness: how far the measurements of a nucleus are from those of labelled nuclei, as a p-value.
 
-A network calls whatever it is shown, debris, blur, cells of another kind, and its confidence does not warn of that. A
-nucleus is compared with those of known phase by size, texture, bright spots, shape and sharpness of the rim, numbers
-that neither exposure nor stain changes: the Mahalanobis distance to the nearest phase. How unusual the distance is, is
-read off held-out nuclei: with a p-value of 0.01, one usual nucleus in a hundred is as far out.
+A network calls any image, also debris, blur and cells of another kind, and its confidence does not warn of that. The
+strangeness is the Mahalanobis distance to the nearest phase in area, texture, skewness, shape and sharpness of the rim,
+measurements that do not depend on exposure or stain. Held-out nuclei turn the distance into a p-value: at 0.01, one
+usual nucleus in a hundred is as far out.
 
 Source: Lee K, Lee K, Lee H, Shin J. A simple unified framework for detecting out-of-distribution samples and
 adversarial attacks. NeurIPS (2018); there the features are those of the network. Measured features separate
@@ -17,27 +17,27 @@ import numpy as np
 from cellcycle.errors import DataError
 
 FEATURES = ("log_area_um2", "log_texture", "eccentricity", "log_concavity", "log_rim_width", "skewness")
-# Upper tail shares at which the distances of held-out nuclei are kept; between them p-values are interpolated.
+# Upper tail probabilities at which the distances of held-out nuclei are stored; p-values between are interpolated.
 TAILS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-# Columns of the table of measurements that they are made of.
+# Columns of the table of measurements from which `FEATURES` are computed.
 MEASURED = ("area_um2", "area_px", "texture", "eccentricity", "solidity", "edge_width_px", "skewness")
-# One usual nucleus in a hundred is as unlike the others as this: from here on calls are less sure.
+# Below this p-value (one usual nucleus in a hundred) calls become less sure.
 LEAST_P_VALUE = 0.01
-# No phase is called as far out as this share of usual nuclei: few of any kind of cells, and most that is no nucleus.
+# Beyond the distance of this p-value no phase is called: that concerns few cells of any kind, and most non-nuclei.
 CALLED_P_VALUE = 0.002
-# Nor nearer than this: cells of one source are narrower than nuclei are.
+# That distance is at least this large, because cells of one source vary less than nuclei in general.
 _LEAST_STRANGE = 7.5
 _LEAST = 1e-4
-# Variance of a feature that does not vary among the training nuclei, such as an area where no scale is known: it
-# tells nothing of another nucleus.
+# Variance given to a feature that is constant among the training nuclei, e.g. an area without a known scale, so that it
+# does not count for other nuclei.
 _SAYS_NOTHING = 1e6
 
 
 def shape_features(table) -> np.ndarray:
-    """Return what nuclei are compared by, (N, 6) with columns as `FEATURES`, from the columns `MEASURED` of a table.
+    """Return the features (N, 6) of nuclei, columns as `FEATURES`, from the columns `MEASURED` of a table.
 
-    Logarithms of area, of texture, of the share missing to the convex hull and of the width of the rim relative to the
-    diameter; the eccentricity; and the skewness of the intensity. NaN where one cannot be measured.
+    Logarithms of area, of texture, of the concavity (1 - solidity) and of the width of the rim relative to the
+    diameter; the eccentricity; and the skewness of the intensity. NaN if one cannot be measured.
     """
     area_um2, area_px, texture, eccentricity, solidity, width, skewness = (
         np.asarray(table[name], dtype=np.float64) for name in MEASURED
@@ -55,10 +55,10 @@ def shape_features(table) -> np.ndarray:
 
 
 def measured_nuclei(found, rows=None) -> dict[str, np.ndarray]:
-    """Return what labelled nuclei are compared by, (N,) each: NaN where none was found.
+    """Return the columns `MEASURED` (N,) of labelled nuclei, NaN if none was found.
 
-    `found` holds the `Nuclei` of fields or crops, `rows` (N, 2) the place of each nucleus in `found` and among the
-    nuclei there; by default the first of each.
+    `found` holds the `Nuclei` of fields or crops, `rows` (N, 2) the index of each nucleus in `found` and among the
+    nuclei there; by default the first nucleus of each.
     """
     rows = [(at, 0) for at in range(len(found))] if rows is None else rows
     return {n: np.array([found[a].measured[n][k] if len(found[a]) else np.nan for a, k in rows]) for n in MEASURED}
@@ -66,10 +66,10 @@ def measured_nuclei(found, rows=None) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Strangeness:
-    """What usual nuclei are like: mean features of each phase (K, F), and their covariance within a phase (F, F).
+    """The distribution of usual nuclei: mean features of each phase (K, F), and their covariance within phases (F, F).
 
-    `tail_distances` are those that the shares `TAILS` of held-out nuclei exceed; `features` are the F of `FEATURES`
-    that they were compared by.
+    `tail_distances` are the distances that the fractions `TAILS` of held-out nuclei exceed; `features` are the F of
+    `FEATURES` that were used.
     """
 
     features: tuple
@@ -78,7 +78,7 @@ class Strangeness:
     tail_distances: tuple
 
     def distances(self, features) -> np.ndarray:
-        """Return the Mahalanobis distance (N,) of `FEATURES` (N, F) to the nearest phase; inf where one is NaN."""
+        """Return the Mahalanobis distance (N,) of `FEATURES` (N, 6) to the nearest phase; inf if a feature is NaN."""
         features = self._compared(features)
         return np.where(np.isnan(features).any(axis=1), np.inf, _nearest(features, self.means, self.covariance))
 
@@ -86,14 +86,14 @@ class Strangeness:
         return np.asarray(features, dtype=np.float64)[:, [FEATURES.index(name) for name in self.features]]
 
     def p_values(self, features) -> np.ndarray:
-        """Return the share (N,) of usual nuclei that lie as far out; at least the smallest of `TAILS`."""
+        """Return the fraction (N,) of usual nuclei at least as far out; not below the smallest of `TAILS`."""
         distances = np.minimum(self.distances(features), self.tail_distances[-1])
         return np.exp(np.interp(distances, self.tail_distances, np.log(TAILS)))
 
     def doubt(self, features) -> np.ndarray:
-        """Return how little is known of nuclei (N,): 0 as far out as the usual ones, 1 where no phase may be called.
+        """Return the doubt (N,) about nuclei, from 0 for the distance of usual ones to 1 where no phase may be called.
 
-        What could not be measured, as on very small nuclei, tells nothing.
+        Features that could not be measured, e.g. of very small nuclei, are ignored.
         """
         usual, most = (self.tail_distances[TAILS.index(share)] for share in (LEAST_P_VALUE, CALLED_P_VALUE))
         most = max(most, _LEAST_STRANGE, usual + 1)
@@ -114,22 +114,22 @@ class Strangeness:
         fit = [v.shape for v in arrays] == [(len(made.means), n), (n, n), (len(TAILS),)]
         if not (is_known and fit and all(np.isfinite(v).all() for v in arrays)):
             raise ValueError("strangeness")
-        # Distances are measured by it.
+        # Raises an error if the covariance is not positive definite, as distances need.
         np.linalg.cholesky(arrays[1])
         return made
 
 
 def fit_strangeness(features, labels, parts) -> Strangeness:
-    """Learn what usual nuclei are like, by features (N, F) of `shape_features`; rows with NaN are left out.
+    """Fit the distribution of usual nuclei to features (N, F) of `shape_features`; rows with NaN are left out.
 
-    `parts` (N,) are slides, microscopes or folds. The distances that p-values are read off are those of each part to
-    what the other parts taught, so that they are distances of new nuclei.
+    `parts` (N,) are slides, microscopes or folds. The distances behind the p-values are those of each part to the
+    distribution of the other parts, so that they are distances of new nuclei.
     """
     features, labels, parts = np.asarray(features, dtype=np.float64), np.asarray(labels), np.asarray(parts)
     whole = np.isfinite(features).all(axis=1)
     features, labels, parts = features[whole], labels[whole], parts[whole]
     names, n_of = np.unique(parts, return_counts=True)
-    # Of fewer the others would teach no covariance: all of a large part would seem far out, or nothing ever.
+    # From fewer nuclei outside of a part no covariance can be fitted: all of the part, or none, would seem far out.
     least, n_others = 5 * features.shape[1], len(features) - n_of.max(initial=0)
     if len(features) < least or n_others < least / 2:
         finding = f"{len(features)} nuclei in {len(names)} parts, {n_others} of them outside of the largest"
@@ -145,7 +145,7 @@ def fit_strangeness(features, labels, parts) -> Strangeness:
 
 
 def _within(features, labels) -> tuple[np.ndarray, np.ndarray]:
-    """Return the means of the phases (K, F) and the covariance within them, shrunk a little to be invertible."""
+    """Return the means of the phases (K, F) and the covariance within phases (F, F), regularised to be invertible."""
     names, phase_of = np.unique(labels, return_inverse=True)
     means = np.stack([features[phase_of == k].mean(axis=0) for k in range(len(names))])
     covariance = np.cov((features - means[phase_of]).T)

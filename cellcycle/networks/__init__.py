@@ -1,4 +1,4 @@
-"""Networks by name, and the model made of trained ones."""
+"""Networks by name, and the model that combines trained networks."""
 
 from cellcycle.networks.architectures import (
     BLOCKS,

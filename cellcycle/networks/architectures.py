@@ -1,6 +1,6 @@
 """Networks by name: logistic regression, a simple neural network, ResNets, Nagao's network, and your own.
 
-A network is a `body` that ends in a feature vector and a linear `head` that gives one logit a class, so that
+A network is a `body` that returns a feature vector and a linear `head` that returns one logit per class, so that
 fine-tuning, feature distances and explanation need no special case.
 """
 
@@ -14,19 +14,19 @@ from torch import nn
 
 from cellcycle.errors import SettingError, check_choice, check_name, check_whole
 
-# No network, but called among them: the classical gates.
+# The classical gates: no network, but chosen by name like one.
 DNA_CONTENT = "dna-content"
 RESNET_DEPTHS = (8, 14, 20)
-# Of a ResNet: with skip paths that are convolutions, without any, with the identity.
+# Kinds of ResNet blocks: the skip path is a convolution, absent, or the identity.
 BLOCKS = ("", "-plain", "-identity")
 
 
 def register_network(name: str, build: Callable) -> None:
-    """Make a network of your own known by name, for training and for loading what was trained.
+    """Register your own network under a name, for training and for loading trained models.
 
-    `build` takes `channels`, `size_px` and, of the options of `build_network`, those that it names, by keyword; it
+    `build` takes by keyword those of `channels`, `size_px` and the options of `build_network` that it names. It
     returns the body, a module from images (N, channels, size_px, size_px) to features (N, F), and F. To be saved, the
-    body does the same with every image, by operations that `torch.export` knows.
+    body must treat every image alike, with operations that `torch.export` knows.
 
     Examples
     --------
@@ -43,8 +43,7 @@ def register_network(name: str, build: Callable) -> None:
 class Network(nn.Module):
     """A body that turns images (N, C, H, W) into features (N, F), and a linear head: logits (N, K).
 
-    Encoded measurements (N, M) of the nuclei, where the network takes any, pass a hidden layer and join the
-    features before the head.
+    If the network takes measurements, these, encoded (N, M), pass a hidden layer and join the features before the head.
     """
 
     n_side = 64
@@ -77,12 +76,12 @@ def build_network(
     """Build a network with random weights, for images (channels, size_px, size_px).
 
     The name is one of `NETWORKS`: "logistic", "nn", "resnet8" (14, 20; "-plain" without skip paths, "-identity" with
-    skip paths that have no weights), "nagao6" (any number of stages from 1 to 7), or a registered one. `width` are
-    channels of the first stage (ResNet 16, Nagao 8 by default) or units of the hidden layer (nn: 256); `dropout` stands
-    before the head of "nn" (0 by default) and Nagao (0.5); a `stem_stride` of 2 quarters the cost of a ResNet.
-    `n_measurements` of each nucleus join the features before the head. `batch_norm` normalises the channels of a Nagao
-    network over the batch after each convolution; ResNets always do. An option that a network does not take, or a value
-    that is none, is a `SettingError`.
+    skip paths that have no weights), "nagao6" (any number of stages from 1 to 7), or a registered one. `width` is the
+    number of channels of the first stage (default: ResNet 16, Nagao 8) or of units of the first hidden layer (nn: 256).
+    `dropout` is applied before the head of "nn" (default 0) and Nagao (0.5). A `stem_stride` of 2 reduces the cost of a
+    ResNet to a quarter. `n_measurements` of each nucleus join the features before the head. `batch_norm` adds batch
+    normalisation after each convolution of a Nagao network; ResNets always have it. An option that a network does not
+    take, or an invalid value, is a `SettingError`.
     """
     check_choice("network", name, NETWORKS)
     options = {"width": width, "dropout": dropout, "stem_stride": stem_stride, "batch_norm": batch_norm}
@@ -90,12 +89,12 @@ def build_network(
     body, n_features = NETWORKS[name](**options)
     if name not in _OURS:
         _check_body(body, n_features, torch.zeros(2, channels, size_px, size_px))
-    # Whatever torch is told to make by default.
+    # float32, also if torch's default dtype is another.
     return Network(body, n_features, n_classes, n_measurements).float()
 
 
 def _check_body(body: nn.Module, n_features: int, images: torch.Tensor) -> None:
-    """Refuse a body that does not give so many features an image."""
+    """Refuse a body that does not return `n_features` per image."""
     with torch.no_grad():
         found = body.eval()(images)
     body.train()
@@ -105,7 +104,7 @@ def _check_body(body: nn.Module, n_features: int, images: torch.Tensor) -> None:
 
 
 def _taken(name: str, options: dict) -> dict:
-    """Return the options that a network takes; one that is set and not taken, or not as it can be, is refused."""
+    """Return the options that a network takes; refuse invalid values, and options that are set but not taken."""
     width, dropout = options["width"], options["dropout"]
     check_whole("size_px", options["size_px"])
     check_whole("width", 1 if width is None else width, 1)
@@ -134,7 +133,7 @@ def _simple(channels: int, size_px: int, width: int | None, dropout: float | Non
 
 
 class _Identity(nn.Module):
-    """Hands a signal on; where a block halves the sides every other pixel, and zeros in the channels that it adds.
+    """The identity as a skip path; with a stride it takes every other pixel, and added channels are zeros.
 
     Source: He et al., Deep residual learning for image recognition, CVPR (2016): option A.
     """
@@ -171,7 +170,7 @@ class _Block(nn.Module):
 
 
 def _resnet(depth, kind: str, channels: int, width: int | None, stem_stride: int) -> tuple[nn.Module, int]:
-    """Build the CIFAR layout of He et al. (2016): 6n + 2 layers in three stages of width w, 2w, 4w; `kind` of block."""
+    """Build the CIFAR layout of He et al. (2016): 6n + 2 layers in three stages of width w, 2w, 4w; `kind` of skip."""
     width = width or 16
     layers = [nn.Conv2d(channels, width, 3, stem_stride, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
     n_in = width
@@ -201,7 +200,7 @@ def _nagao(stages, channels: int, size_px: int, width, dropout, batch_norm: bool
     return nn.Sequential(*layers), n_hidden
 
 
-# By its name, how the body of a network is built: see `register_network`.
+# Functions that build the body of a network, by name; see `register_network`.
 NETWORKS: dict[str, Callable] = {
     "logistic": _logistic,
     "nn": _simple,

@@ -1,4 +1,4 @@
-"""A network as an ONNX graph, its weights in it, and the graph in whole numbers."""
+"""Write a network as an ONNX graph, read its weights back from it, and quantise a graph to 8 bits."""
 
 import logging
 import warnings
@@ -12,16 +12,16 @@ import torch
 
 from cellcycle.errors import SettingError, reason_of
 
-# End the names of tensors that a graph holds in half precision, where that is exact and worth a node, and of factors by
-# which it holds a filter multiplied, as those of a batch normalisation.
+# Suffixes of tensor names: stored in half precision (only if exact and of at least `_LEAST_HALVED` values), and factors
+# by which a filter is multiplied in the graph, e.g. those of a batch normalisation.
 _HALF, _FACTORS, _LEAST_HALVED = ".half", ".factors", 1000
 
 
 def onnx_graph(model, examples: dict, output: str, dynamic_shapes):
-    """Return the graph (onnx.ModelProto) of a network, freed of everything that tells where it was made.
+    """Return the graph (onnx.ModelProto) of a network, without metadata about the machine and code that made it.
 
-    `examples` are tensors by the names of the inputs, `dynamic_shapes` those of `torch.onnx.export`. A network of which
-    no graph can be made is a `SettingError`.
+    `examples` are tensors by the names of the inputs, `dynamic_shapes` those of `torch.onnx.export`. A network that
+    cannot be exported is a `SettingError`.
     """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -50,10 +50,10 @@ def onnx_graph(model, examples: dict, output: str, dynamic_shapes):
 
 
 def in_eight_bits(graph, examples: Iterable[dict[str, np.ndarray]]):
-    """Return a graph (onnx.ModelProto) whose convolutions count in 8 bits, scaled to what they see of the examples.
+    """Return a graph (onnx.ModelProto) whose convolutions compute in 8 bits, calibrated on the examples.
 
-    On a processor that multiplies such numbers it takes about half the time. Weights have 7 bits, so that older
-    processors, which add two products in 16 bits, come to the same sums.
+    On a processor with 8-bit multiplication it takes about half of the time. Weights have 7 bits, so that older
+    processors, which add two products in 16 bits, do not overflow and get the same sums.
     """
     import onnx
     from onnxruntime import quantization
@@ -77,7 +77,7 @@ def in_eight_bits(graph, examples: Iterable[dict[str, np.ndarray]]):
 
 
 def not_held(graph, trained: dict) -> dict:
-    """Return of trained tensors what a graph does not hold: of those that it holds times something, these factors."""
+    """Return the trained tensors that a graph does not hold; for filters that it holds scaled, only the factors."""
     held, rest = _held_in(graph), {}
     for name, values in trained.items():
         own, wanted = held.get(name), values.numpy()
@@ -85,21 +85,21 @@ def not_held(graph, trained: dict) -> dict:
             rest[name] = values.contiguous()
         elif not np.array_equal(own, wanted):
             factors = _factors(own, wanted)
-            # A filter that is multiplied by nothing, or nearly, does not come back.
+            # A filter that is multiplied by zero, or nearly, cannot be recovered.
             is_there = factors is not None and factors.all() and np.allclose(own / factors, wanted, rtol=1e-5, atol=0)
             rest |= {name + _FACTORS: torch.from_numpy(factors)} if is_there else {name: values.contiguous()}
     return rest
 
 
 def weights_of(graph, rest: dict) -> dict:
-    """Return the trained tensors of a network by name, from its graph and the `rest` that `not_held` gave."""
+    """Return the trained tensors of a network by name, from its graph and the `rest` that `not_held` returned."""
     weights = {name: torch.from_numpy(values) for name, values in _held_in(graph).items()}
     factors = {name: rest.pop(name + _FACTORS) for name in weights if name + _FACTORS in rest}
     return weights | {name: weights[name] / factor for name, factor in factors.items()} | rest
 
 
 def _held_in(model) -> dict:
-    """Return the tensors that an ONNX graph holds, by name, half precision widened."""
+    """Return the tensors of an ONNX graph by name, those in half precision as float32."""
     from onnx.numpy_helper import to_array
 
     held = {i.name.removesuffix(_HALF): to_array(i) for i in model.graph.initializer}
@@ -107,10 +107,10 @@ def _held_in(model) -> dict:
 
 
 def store_in_half(graph, trained: dict) -> None:
-    """Store weights as they were `trained`, where half precision holds these exactly; the graph widens them on loading.
+    """Store weights in half precision as they were `trained`, if that is exact; the graph converts them to float32.
 
-    Where it holds a convolution times the factors of its batch normalisation, they multiply it then, so that training
-    can go on from what is stored.
+    If the graph holds a filter multiplied by the factors of its batch normalisation, it stores both and multiplies them
+    when it runs, so that training can go on from the stored weights.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -135,7 +135,7 @@ def store_in_half(graph, trained: dict) -> None:
 
 
 def _factors(values: np.ndarray, weight: np.ndarray) -> np.ndarray | None:
-    """Return by what each filter of a weight is multiplied in `values`, (N, 1, ...); None where by nothing alike."""
+    """Return the factor (N, 1, ...) of each filter from `weight` to `values`; None if they are not proportional."""
     inner = tuple(range(1, values.ndim))
     factors = (values * weight).sum(inner, keepdims=True) / np.maximum((weight**2).sum(inner, keepdims=True), 1e-30)
     return factors if np.allclose(weight * factors, values, rtol=1e-5, atol=1e-9) else None

@@ -1,7 +1,7 @@
-"""The model made of trained networks: everything between an input and its logits.
+"""The model made of trained networks: all computations from an input to its logits.
 
-The scaling of what the networks see, the encoding of measurements and the eight positions are inside it: stored with
-its weights and exported with its graph, so that nothing is scaled twice in two languages.
+Image scaling, encoding of measurements and the eight positions are part of the model. They are stored with its weights
+and exported with its graph, so that prediction without torch does not repeat them in other code.
 """
 
 import numpy as np
@@ -11,14 +11,14 @@ from torch import nn
 from cellcycle.errors import SettingError
 from cellcycle.networks.positions import positions_of
 
-# "scaled": by one mean and deviation of the training images, so that amounts of DNA are seen. "shape": each image by
-# its own, which shows form and texture at any exposure; the measurements, which tell amounts, join this view.
+# "scaled": standardised by the mean and deviation of the training images, which keeps amounts of DNA. "shape": each
+# image standardised by its own, which shows form and texture at any exposure; measurements, with amounts, join it.
 VIEWS = ("scaled", "shape")
 _LEAST = 1e-6
 
 
 class Scaling(nn.Module):
-    """Brings images (N, C, H, W) into a view of `VIEWS`."""
+    """Standardises images (N, C, H, W) for one of the `VIEWS`."""
 
     def __init__(self, view: str, mean: float = 0.0, deviation: float = 1.0):
         super().__init__()
@@ -31,10 +31,10 @@ class Scaling(nn.Module):
 
     @classmethod
     def of(cls, view: str, images: np.ndarray) -> "Scaling":
-        """Return the view, measured on training images (N, C, H, W); constant images have deviation 1."""
+        """Return the scaling for a view, fitted to training images (N, C, H, W); a deviation of 0 becomes 1."""
         if view != "scaled":
             return cls(view)
-        # In parts, since the numbers of a large set are twice as long here as they are on disk.
+        # In parts, because float64 copies of a large set take twice its memory.
         parts = np.array_split(images, -(-images.nbytes // 2**28) or 1)
         mean = sum(part.sum(dtype=np.float64) for part in parts) / images.size
         deviation = float(np.sqrt(sum(np.square(part - mean).sum() for part in parts) / images.size))
@@ -47,22 +47,22 @@ class Scaling(nn.Module):
         exact = images.double()
         mean = exact.mean(dim=(1, 2, 3), keepdim=True)
         deviation = (exact - mean).square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-        # Rounding gives a constant image a deviation of about 1e-9 of its level; that is not contrast.
+        # Rounding gives a constant image a deviation of about 1e-9 of its level, which is not contrast.
         is_constant = deviation <= 1e-7 * mean.abs()
         scaled = (exact - mean) / torch.where(is_constant, torch.ones_like(deviation), deviation)
         return torch.where(is_constant, torch.zeros_like(scaled), scaled).float()
 
 
 class Encoding(nn.Module):
-    """Each measurement as a staircase of ramps between its quantiles, so that a network can draw a sharp line anywhere.
+    """Piecewise linear encoding of measurements: ramps between quantiles let a network use a sharp threshold anywhere.
 
-    The last ones, of the picture's grain, are many and tell no sharp line: each is its distance from the mean of the
-    training nuclei in deviations, at most 3.
+    The last G measurements, of the picture's grain, need no sharp threshold: they are standardised by the training
+    nuclei and clipped to 3 deviations.
 
     Source: Gorishniy Y, Rubachev I, Babenko A. On Embeddings for Numerical Features in Tabular Deep Learning.
-    NeurIPS (2022). A ramp is -1 below its bin and 1 above it; a missing measurement (NaN) counts as the median of the
-    training nuclei. Of amounts, `is_amount` (M,) bool, the logarithm is encoded. `edges` (B + 1, M) are those of the
-    bins, the lowest first; `mean` and `deviation` (G,) those of the grain.
+    NeurIPS (2022). A ramp is -1 below its bin and 1 above it; a missing measurement (NaN) is replaced by the median of
+    the training nuclei, one of the grain by their mean. Amounts, `is_amount` (M,) bool, are encoded as logarithms.
+    `edges` (B + 1, M) are those of the bins, the lowest first; `mean` and `deviation` (G,) those of the grain.
     """
 
     def __init__(self, edges, is_amount, mean=(), deviation=()):
@@ -76,7 +76,7 @@ class Encoding(nn.Module):
 
     @classmethod
     def of(cls, values: np.ndarray, is_amount, n_bins: int = 16, n_grain: int = 0) -> "Encoding":
-        """Return the encoding of measurements (N, M + G), NaN left out, with `n_bins` ramps each.
+        """Return the encoding fitted to measurements (N, M + G), with `n_bins` ramps for each of M, ignoring their NaN.
 
         Examples
         --------
@@ -96,15 +96,15 @@ class Encoding(nn.Module):
 
     @property
     def n_outputs(self) -> int:
-        """Columns after the encoding."""
+        """Number of columns after the encoding."""
         return (self.edges.shape[0] - 1) * self.edges.shape[1] + self.n_grain
 
     def logarithms(self, values: torch.Tensor) -> torch.Tensor:
-        """Return measurements (N, M) with amounts as logarithms."""
+        """Return measurements (N, M) with amounts replaced by their logarithms."""
         return torch.where(self.is_amount, values.double().clamp(min=_LEAST).log().float(), values)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return measurements (N, M + G) as ramps (N, M * B) in [-1, 1] and deviations (N, G)."""
+        """Return measurements (N, M + G) as ramps in [-1, 1] and grain in [-3, 3], (N, M * B + G)."""
         values, grain = values[:, : self.edges.shape[1]], values[:, self.edges.shape[1] :]
         low, high, middle = self.edges[:-1], self.edges[1:], self.edges[self.edges.shape[0] // 2]
         known = torch.where(torch.isnan(values), middle, self.logarithms(values))
@@ -117,11 +117,11 @@ class Encoding(nn.Module):
 
 
 class Model(nn.Module):
-    """Trained networks with all that stands between an input and its logits, which are the mean of the members'.
+    """Trained networks (members) with their scaling and encoding; the logits are the mean over members.
 
-    Each member sees images by its `Scaling`; those that see the view "shape" take the encoded measurements, too. By
-    `turns`, one of `positions.TURNS`, calls do not depend on how a nucleus lay: to average the logits of all positions
-    (True) takes eight times as long as to lay images "upright".
+    Each member sees images through its `Scaling`; members with the view "shape" also take the encoded measurements.
+    With `turns` True or "upright" calls do not depend on the orientation of a nucleus: True averages the logits of all
+    eight positions, which takes eight times as long as laying images "upright".
     """
 
     def __init__(self, members, scalings, encoding: Encoding | None = None, turns: bool | str = False):
@@ -131,7 +131,7 @@ class Model(nn.Module):
 
     @property
     def reads_measurements(self) -> bool:
-        """Whether any member does."""
+        """Whether any member reads measurements."""
         return self.encoding is not None
 
     def forward(self, images: torch.Tensor, measurements: torch.Tensor | None = None) -> torch.Tensor:

@@ -1,22 +1,22 @@
-"""The eight positions of a square: how an image lies, and how it is laid before a model calls it."""
+"""The eight orientations of a square image, and turning images to a standard orientation before a model calls them."""
 
 from itertools import product
 from typing import NamedTuple
 
 import torch
 
-# What a model does about how a nucleus lay: nothing, call it in all positions and average, or lay it upright first.
+# How a model treats the orientation of a nucleus: ignore it, average over all eight, or turn the image upright first.
 UPRIGHT = "upright"
 TURNS = (False, True, UPRIGHT)
 
 
 class Position(NamedTuple):
-    """A position: each a bool, or of N images bool (N, 1, 1, 1); of an upright image all are False.
+    """The orientation of an image as three flags, each a bool, or bool (N, 1, 1, 1) for N images; upright: all False.
 
-    Upright is an image that is no longer across than down, and whose light trails off more upwards and to the left than
-    downwards and to the right: by its second and third moments, in which a pixel counts by the square of what it has
-    above the darkest. An image, turned by a right angle or mirrored or not, so becomes the same; one that half a turn
-    leaves as it is has no tails, and may become its mirror image instead.
+    An image is upright if its light spreads no more horizontally than vertically, and has its longer tails upwards and
+    to the left: by second and third moments, with pixels weighted by the square of their intensity above the darkest.
+    All right-angle turns and mirror images of an image give the same upright image. An image that a half turn leaves
+    unchanged has no tails; it may give its mirror image instead.
     """
 
     is_across: bool | torch.Tensor
@@ -25,7 +25,7 @@ class Position(NamedTuple):
 
     @classmethod
     def of(cls, images: torch.Tensor) -> "Position":
-        """Return how each image (N, C, S, S) lies."""
+        """Return the orientation of each image (N, C, S, S)."""
         light = images.double()
         light = (light - light.amin(dim=(1, 2, 3), keepdim=True)).square().sum(dim=1, keepdim=True)
         down, tail_down = _moments(light.sum(3, keepdim=True))
@@ -35,13 +35,13 @@ class Position(NamedTuple):
         return cls(is_across, first > 0, second > 0)
 
     def upright(self, images: torch.Tensor) -> torch.Tensor:
-        """Return images (N, C, S, S) that lie so upright."""
+        """Return images (N, C, S, S) in this orientation turned upright."""
         images = _changed(images, self.is_across, images.transpose(2, 3))
         images = _changed(images, self.is_upside_down, images.flip(2))
         return _changed(images, self.is_mirrored, images.flip(3))
 
     def back(self, images: torch.Tensor) -> torch.Tensor:
-        """Return upright images (N, C, S, S) as they lay."""
+        """Return upright images (N, C, S, S) turned back to this orientation."""
         images = _changed(images, self.is_mirrored, images.flip(3))
         images = _changed(images, self.is_upside_down, images.flip(2))
         return _changed(images, self.is_across, images.transpose(2, 3))
@@ -61,7 +61,7 @@ def _changed(images: torch.Tensor, is_so: bool | torch.Tensor, into: torch.Tenso
 
 
 def _moments(light: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return second and third central moments (N, 1, 1, 1) of profiles (N, 1, S, 1); NaN where all is dark."""
+    """Return second and third central moments (N, 1, 1, 1) of profiles (N, 1, S, 1); NaN if a profile is zero."""
     share = light / light.sum(2, keepdim=True)
     at = torch.arange(light.shape[2], dtype=light.dtype, device=light.device)[:, None]
     away = at - (share * at).sum(2, keepdim=True)
