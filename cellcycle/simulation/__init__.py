@@ -1,8 +1,7 @@
 """Simulated DAPI images of nuclei in all phases of the cell cycle, from cell biology and optics.
 
 `simulate_nuclei` makes crops of single nuclei, `simulate_field` whole fields, `write_folder` files of both.
-`ceiling` says how well the phases can be told apart at all; `validation` sets simulated nuclei beside
-real ones.
+`ceiling` is the best possible accuracy of phase calls; `validation` compares simulated nuclei with real ones.
 """
 
 from cellcycle.simulation.folder import write_folder

@@ -1,4 +1,4 @@
-"""The hidden state of a cell: where it stands in its cycle, and what follows from that."""
+"""The hidden state of a cell: its position in the cycle, and the DNA content, area and texture that follow from it."""
 
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,7 +12,7 @@ from cellcycle.simulation.parameters import SUBPHASES, SimulationParameters
 
 @dataclass(frozen=True)
 class Cell:
-    """What is true of one cell before any image is taken (areas in um2, DNA in N)."""
+    """The true state of one cell before an image is taken (areas in um2, DNA content in N)."""
 
     phase: str
     subphase: str
@@ -35,21 +35,21 @@ class Cell:
 
     @property
     def is_high(self) -> bool:
-        """Whether its DNA stands as high as that of a cell in mitosis."""
+        """Whether its DNA is as high along the optical axis as that of a cell in mitosis."""
         return self.is_rounded or self.look in ("rounded", "dying")
 
 
 @cache
 def phase_bounds(parameters: SimulationParameters) -> np.ndarray:
-    """Return where the phases begin and end in the cycle, (5,) float from 0 to 1."""
+    """Return the beginning of G1, S, G2 and M and the end of M in the cycle, (5,) float from 0 to 1."""
     hours = np.array([parameters.g1_h, parameters.s_h, parameters.g2_h, parameters.m_h])
     return np.concatenate([[0.0], np.cumsum(hours) / hours.sum()])
 
 
 def age_quantile(u, start: float = 0.0, end: float = 1.0):
-    """Turn uniform numbers `u` in [0, 1] into ages of an exponentially growing population, from `start` to `end`.
+    """Return ages of an exponentially growing population, from `start` to `end`, for uniform numbers `u` in [0, 1].
 
-    In such a population two newborn cells stand for each dividing one: the age a (0 at birth, 1 at
+    In such a population newborn cells are twice as frequent as dividing ones: the age a (0 at birth, 1 at
     division) has the density ln(2) * 2**(1 - a) (Powell 1956).
 
     Examples
@@ -71,7 +71,7 @@ def dna_content(cycle_position, parameters: SimulationParameters):
 def mean_area(cycle_position, parameters: SimulationParameters):
     """Return the median nuclear area in um2 of interphase cells at a cycle position.
 
-    The area doubles `area_growth` times from the middle of G1 to the end of G2, after the daughters'
+    The area grows by the factor 2**`area_growth` from the middle of G1 to the end of G2, after the daughters'
     fast expansion in the first hours of G1.
     """
     a = np.asarray(cycle_position, float)
@@ -98,12 +98,12 @@ def subphase_at(through_m: float, parameters: SimulationParameters) -> tuple[str
 
 
 def spread(rng: np.random.Generator, cv: float, size: int | None = None):
-    """Draw one factor or `size` of them, with median 1 and about the given coefficient of variation."""
+    """Draw one log-normal factor, or `size` of them, with median 1 and the given coefficient of variation."""
     return np.exp(rng.normal(0.0, np.sqrt(np.log1p(cv**2)), size))
 
 
 def draw_cell(rng: np.random.Generator, parameters: SimulationParameters, phase: str | None = None) -> Cell:
-    """Draw one cell of a phase, or of the whole growing population when `phase` is None."""
+    """Draw one cell of a phase, or of the whole growing population if `phase` is None."""
     bounds = phase_bounds(parameters)
     if phase is None:
         position = float(age_quantile(rng.random()))
@@ -138,7 +138,7 @@ def draw_cell(rng: np.random.Generator, parameters: SimulationParameters, phase:
 
 
 def _maybe_unusual(rng, cell: Cell, parameters: SimulationParameters) -> Cell:
-    """Return the cell, or in the asked share of cases one that looks otherwise; where none is asked, nothing is drawn.
+    """Return the cell, or with the probabilities of the parameters an unusual one; if 0, no random number is drawn.
 
     A rounded cell has a small, high nucleus; a dying one has lost part of its DNA (Kerr et al. 1972; sub-G1 in flow
     cytometry, Darzynkiewicz et al. 1997).
@@ -158,6 +158,6 @@ def _maybe_unusual(rng, cell: Cell, parameters: SimulationParameters) -> Cell:
 
 
 def interphase_reach_um(cell: Cell) -> float:
-    """Return the radius around the centre that keeps other nuclei away; dividing cells need more room."""
+    """Return the radius in um around the centre that other nuclei must not overlap; dividing cells need more room."""
     reach = float(np.sqrt(cell.area_um2 * cell.aspect_ratio / np.pi))
     return max(reach, 9.0) if cell.subphase in ("anaphase", "telophase") else reach

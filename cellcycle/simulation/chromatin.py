@@ -1,4 +1,4 @@
-"""Where the DNA of a cell lies, seen from above: chromatin in a nucleus, or chromosomes without one."""
+"""The projected distribution of the DNA of a cell: chromatin in a nucleus, or condensed chromosomes."""
 
 from dataclasses import dataclass, replace
 
@@ -10,15 +10,15 @@ from scipy.special import expit
 from cellcycle.simulation.biology import Cell
 from cellcycle.simulation.parameters import SimulationParameters
 
-RENDER_UM = 0.2  # grid on which DNA is laid out: finer than the resolution of the objectives simulated
+RENDER_UM = 0.2  # pixel of the grid on which DNA is drawn: finer than the resolution of the simulated objectives
 _POINTS = 24  # points along one chromosome
 
 
 @dataclass(frozen=True)
 class Patch:
-    """DNA of one cell on the render grid, its centre in the middle of the array.
+    """DNA of one cell on the render grid, centred in the array.
 
-    `density` (n, n) float32 sums to 1; `support` (n, n) bool is the nucleus, or the chromosomes of M.
+    `density` (n, n) float32 sums to 1; `support` (n, n) bool is the mask of the nucleus, or of the chromosomes in M.
     """
 
     density: np.ndarray
@@ -27,7 +27,7 @@ class Patch:
 
 
 def _noise(rng, shape, sigma_um: float) -> np.ndarray:
-    """Smooth Gaussian noise (n, n) float32 of mean 0 and variance 1."""
+    """Return smooth Gaussian noise (n, n) float32 of mean 0 and variance 1."""
     whole = [fft.next_fast_len(n, real=True) for n in shape]
     spectrum = fft.rfft2(rng.standard_normal(whole, dtype=np.float32))
     scale = -2 * (np.pi * sigma_um / RENDER_UM) ** 2
@@ -38,7 +38,7 @@ def _noise(rng, shape, sigma_um: float) -> np.ndarray:
 
 
 def _outline(rng, parameters: SimulationParameters) -> np.ndarray:
-    """Radius of the nucleus relative to its ellipse at 720 angles from -pi to pi, (720,) float32."""
+    """Return the radius of the nucleus relative to its ellipse at 720 angles from -pi to pi, (720,) float32."""
     angle = np.linspace(-np.pi, np.pi, 720, endpoint=False)
     orders = np.arange(2, 7)[:, None]
     waves = parameters.outline_roughness * rng.standard_normal((5, 1)) * 2.0 / orders
@@ -47,12 +47,12 @@ def _outline(rng, parameters: SimulationParameters) -> np.ndarray:
     where, depth = rng.uniform(-np.pi, np.pi), rng.uniform(0.1, 0.25)
     if dented:
         outline -= depth * np.exp(-((np.angle(np.exp(1j * (angle - where))) / 0.45) ** 2))
-    # The area stays that of the ellipse, whatever the outline.
+    # Normalised, so that every outline has the area of the ellipse.
     return (outline / np.sqrt((outline**2).mean())).astype(np.float32)
 
 
 def _radius(rng, cell: Cell, parameters: SimulationParameters, y, x) -> np.ndarray:
-    """Distance from the centre relative to the outline: below 1 inside the nucleus, (n, n) float32."""
+    """Return the distance from the centre relative to the outline, (n, n) float32, below 1 inside the nucleus."""
     turn = rng.uniform(0, np.pi)
     sine, cosine = float(np.sin(turn)), float(np.cos(turn))
     short = float(np.sqrt(cell.area_um2 / np.pi / cell.aspect_ratio))
@@ -64,7 +64,7 @@ def _radius(rng, cell: Cell, parameters: SimulationParameters, y, x) -> np.ndarr
 
 
 def _nucleoli(rng, cell: Cell, parameters: SimulationParameters, radius, y, x) -> tuple[np.ndarray, int]:
-    """Cover of each point by nucleoli, (n, n) float32 in [0, 1], and their number."""
+    """Return how far nucleoli cover each point, (n, n) float32 in [0, 1], and their number."""
     cover = np.zeros(radius.shape, np.float32)
     n = int(rng.poisson(max(parameters.n_nucleoli - 1, 0))) + (parameters.n_nucleoli >= 1)
     reach = np.sqrt(cell.area_um2 / np.pi)
@@ -82,9 +82,9 @@ def _nucleoli(rng, cell: Cell, parameters: SimulationParameters, radius, y, x) -
 
 
 def _copies(rng, cell: Cell, parameters: SimulationParameters, compaction) -> np.ndarray:
-    """Local copy number in S, (n, n) float32 from 1 to 2: open chromatin is copied before dense chromatin.
+    """Return the local copy number in S, (n, n) float32 from 1 to 2: open chromatin is copied before dense chromatin.
 
-    The nucleus is several replication domains high, so a point seen from above is copied gradually.
+    The nucleus is several replication domains high, so the projection of a point is copied gradually.
     """
     shared = np.float32(parameters.timing_correlation)
     own = np.float32(np.sqrt(1 - parameters.timing_correlation**2))
@@ -93,17 +93,17 @@ def _copies(rng, cell: Cell, parameters: SimulationParameters, compaction) -> np
 
 
 def _threads(rng, shape) -> np.ndarray:
-    """Condensing chromosomes of prophase: curved threads at two heights, (n, n) float32 of mean about 1."""
+    """Return condensing chromosomes of prophase, (n, n) float32 of mean about 1: curved threads in two layers."""
     layers = [np.exp(-((_noise(rng, shape, size) / np.float32(0.4)) ** 2)) for size in (0.5, 0.65)]
     return np.float32(1.9) * (layers[0] + np.float32(0.7) * layers[1])
 
 
 def _interphase_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationParameters) -> Patch:
-    """Lay out the DNA of a nucleus with an envelope: G1, S, G2 or prophase.
+    """Return the DNA of a nucleus with an envelope: G1, S, G2 or prophase.
 
     Euchromatin and heterochromatin are a smooth log-normal field. In S the open chromatin is copied
     first and the dense chromatin last (Dimitrova and Berezney 2002), so the local copy number, and with
-    it the texture, depends on how far replication has come. In prophase the DNA gathers into threads.
+    it the texture, depends on the progress of replication. In prophase the DNA condenses into threads.
     """
     half = 1.15 * np.sqrt(cell.area_um2 * cell.aspect_ratio / np.pi) + 0.7
     n = int(np.ceil(half / RENDER_UM))
@@ -138,12 +138,12 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _directions(rng, n: int) -> np.ndarray:
-    """Random unit vectors, (n, 3) float."""
+    """Return random unit vectors, (n, 3) float."""
     return _unit(rng.standard_normal((n, 3)))
 
 
 def _rods(rng, centres, directions, lengths) -> np.ndarray:
-    """Points along chromosomes that bend a little, (n * _POINTS, 3) um."""
+    """Return points along slightly bent chromosomes, (n * _POINTS, 3) um."""
     along = np.linspace(-0.5, 0.5, _POINTS)[None, :, None]
     lengths = lengths[:, None, None]
     bend = _directions(rng, len(centres))[:, None] * 0.35 * lengths * (4 * along**2 - 1 / 3)
@@ -151,7 +151,7 @@ def _rods(rng, centres, directions, lengths) -> np.ndarray:
 
 
 def _plate(rng, parameters: SimulationParameters, radius: float, thickness: float, ring: float) -> np.ndarray:
-    """Chromosomes in a plate across the spindle (the z axis); `ring` 0 fills its middle, 1 empties it."""
+    """Return chromosomes in a plate across the spindle (the z axis); a larger `ring` (0 to 1) empties its middle."""
     n = parameters.n_chromosomes
     distance = radius * np.sqrt(rng.uniform(0.4 * ring**2, 0.6, n))
     angle = rng.uniform(0, 2 * np.pi, n)
@@ -163,7 +163,7 @@ def _plate(rng, parameters: SimulationParameters, radius: float, thickness: floa
 
 
 def _prometaphase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarray:
-    """Chromosomes let out of the nucleus, gathering around the spindle into a ring and then a plate."""
+    """Return chromosomes after envelope breakdown, which gather around the spindle into a ring and then a plate."""
     n, done = parameters.n_chromosomes, cell.progress
     reach = np.sqrt(cell.area_um2 / np.pi) * (0.80 - 0.17 * done)
     centres = _directions(rng, n) * (reach * rng.uniform(0.35 + 0.2 * (1 - done), 1.0, n) ** 0.5)[:, None]
@@ -174,7 +174,7 @@ def _prometaphase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarr
 
 
 def _anaphase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarray:
-    """Two sets of chromatids drawn apart, their arms trailing behind."""
+    """Return two separating sets of chromatids whose arms trail behind."""
     apart = 3.0 + (parameters.anaphase_distance_um - 3.0) * cell.progress
     radius = parameters.plate_radius_um * (0.9 - 0.2 * cell.progress)
     sets = []
@@ -187,14 +187,14 @@ def _anaphase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarray:
 
 
 def _lagging(rng, cell: Cell, parameters: SimulationParameters, points: np.ndarray) -> np.ndarray:
-    """Chromosomes of `_anaphase` and `_telophase`, one to three of which have stayed between the sets, (N, 3) um."""
+    """Return the given chromosomes with one to three of them left between the two sets, (N, 3) um."""
     n = int(rng.integers(1, 4))
     centres = rng.normal(0, 1, (n, 3)) * [1.5, 1.5, 0.15 * parameters.anaphase_distance_um]
     return np.concatenate([points[n * _POINTS :], _rods(rng, centres, _directions(rng, n), rng.uniform(1.5, 4.0, n))])
 
 
 def _telophase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarray:
-    """Two daughters, first dense plates, then rounding up and swelling."""
+    """Return two daughter nuclei, first dense plates, which then become round and larger."""
     apart = parameters.anaphase_distance_um + 3.0 * cell.progress
     n = 6 * parameters.n_chromosomes
     sets = []
@@ -207,7 +207,7 @@ def _telophase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarray:
 
 
 def _seen_from_above(rng, points: np.ndarray, polar: bool) -> np.ndarray:
-    """Turn the spindle axis (z) into the image plane, or nearly upright for a polar view; (n, 2) um."""
+    """Return points projected to (n, 2) um, their spindle axis (z) turned into the image plane, or upright if `polar`."""
     tilt = rng.normal(0, 0.15) if polar else np.pi / 2 + rng.normal(0, 0.17)
     turn = rng.uniform(0, 2 * np.pi)
     lying = points[:, 0] * np.cos(tilt) + points[:, 2] * np.sin(tilt)
@@ -216,7 +216,7 @@ def _seen_from_above(rng, points: np.ndarray, polar: bool) -> np.ndarray:
 
 
 def _mitotic_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationParameters) -> Patch:
-    """Lay out the chromosomes from prometaphase to telophase; both sets of a dividing cell are one object."""
+    """Return the chromosomes from prometaphase to telophase; both sets of a dividing cell are one object."""
     if cell.subphase == "prometaphase":
         points = _prometaphase(rng, cell, parameters)
     elif cell.subphase == "metaphase":
@@ -239,7 +239,7 @@ def _mitotic_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationP
 
 
 def _dying_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationParameters) -> Patch:
-    """Lay out the DNA of a dying cell: shrunk to one dense ball, or broken into up to eight of unlike sizes."""
+    """Return the DNA of a dying cell: shrunk to one dense ball, or broken into up to eight balls of different sizes."""
     reach = float(np.sqrt(cell.area_um2 / np.pi))
     n_balls = 1 if rng.random() < 0.4 else int(rng.integers(2, 9))
     whole = reach * rng.uniform(0.45, 0.7)
@@ -255,7 +255,7 @@ def _dying_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationPar
 
 
 def draw_patch(rng: np.random.Generator, cell: Cell, parameters: SimulationParameters) -> Patch:
-    """Lay out the DNA of any cell."""
+    """Return the DNA of any cell."""
     if cell.look == "dying":
         return _dying_patch(rng, cell, parameters)
     if cell.look == "rounded":

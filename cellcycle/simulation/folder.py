@@ -1,4 +1,4 @@
-"""Simulated images as files, in the folders that `load_dataset` reads."""
+"""Write simulated images to files, in folders that `load_dataset` reads."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from cellcycle.simulation.parameters import STUDY_COUNTS, VERSION, SimulationPar
 from cellcycle.simulation.plate import write_plate
 from cellcycle.simulation.scene import make_slide
 
-# The seeds of the fields of one folder lie so far apart: of two folders with seeds below it no field is the same.
+# Distance between the seeds of the fields of one folder: two folders with different seeds below it share no field.
 _APART = 2**32
 
 
@@ -29,22 +29,22 @@ def write_folder(
     bits: int = 16,
     is_plate: bool = False,
 ) -> Path:
-    """Write simulated nuclei, or fields, into a new or empty folder, all files or none; without a number 493 nuclei.
+    """Write simulated nuclei, fields or a plate into a new or empty folder, all files or none; return the folder.
 
     Nuclei: `<output>/<phase>/<sample_id>.png` (8 bits) or `.tif` (12 and 16 bits, 64 px), and `<output>/manifest.csv`
-    with the columns path, label, group (the slide) and the truth. The phases have the study's shares;
-    from 4 nuclei on, every phase has at least one.
+    with the columns path, label, group (the slide) and the truth. By default 493; the phases have the study's shares,
+    and from 4 nuclei on every phase has at least one.
 
     Fields: `<output>/fields/field_001.tif` (512 px), instance masks of the same name in `<output>/labels/` (0 is
     background), and `<output>/truth.csv` with one row per nucleus, the columns `image` and `field` first: a table of
     labelled nuclei, as `load_dataset` takes it.
 
-    A plate: `<output>/plate/A01_s1.tif`, by default two fields a well, their plate map `<output>/map.csv`, what is
-    expected of each well in `<output>/wells.csv`, and `<output>/truth.csv` as of fields; see
+    A plate: `<output>/plate/A01_s1.tif`, by default two fields per well, their plate map `<output>/map.csv`, the
+    expected shares of the phases per well in `<output>/wells.csv`, and `<output>/truth.csv` as for fields; see
     `cellcycle.simulation.plate`.
 
-    `<output>/simulated.json` says by which simulator, seed and parameters the images were made. Numbers of 12 bits are
-    stored in 16-bit files, 0 to 4095, as cameras do.
+    `<output>/simulated.json` names the version, seed and parameters of the simulator. Images of 12 bits are stored in
+    16-bit files with values 0 to 4095, as cameras do.
     """
     output, seed = Path(output), check_whole("seed", seed)
     size_px = None if size_px is None else check_whole("size_px", size_px, 16, 4096)
@@ -73,7 +73,7 @@ def write_folder(
 
 
 def share_out(n: int) -> dict[str, int]:
-    """Split `n` nuclei over the phases in the study's proportions, by largest remainders.
+    """Return the number of each phase among `n` nuclei in the study's proportions, by largest remainders.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Simulated pictures: crops of single nuclei, as the study's are, and whole fields with instance masks."""
+"""Simulated images: crops of single nuclei, as in the study, and whole fields with label images."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +14,7 @@ from cellcycle.simulation.chromatin import RENDER_UM, Patch, draw_patch
 from cellcycle.simulation.parameters import STUDY_COUNTS, SimulationParameters
 from cellcycle.simulation.scene import Scene, Slide, light_per_n, make_slide, overlap, photograph, sample
 
-# Artificial colours that microscope software gives a DNA channel: blues, cyan, green, magenta, grey.
+# RGB colours that microscope software gives to a DNA channel: blues, cyan, green, magenta, grey.
 _STAIN_COLOURS = np.array(
     [[0.1, 0.2, 1.0], [0.0, 0.4, 1.0], [0.0, 0.9, 1.0], [0.1, 1.0, 0.2], [1.0, 0.1, 0.9], [1.0, 1.0, 1.0]]
 )
@@ -25,9 +25,9 @@ _STAIN_SHARES = np.array([0.45, 0.25, 0.1, 0.08, 0.06, 0.06])
 class SimulatedNuclei:
     """Simulated crops of single nuclei with their truth.
 
-    `images` (N, C, H, W) float32 in [0, 1] are whole numbers of the camera divided by its full scale; C is 1, or 3
-    with a stain colour. `labels` (N,) int64 index `phases.PHASES`, `masks` (N, H, W) bool are the nucleus, or all
-    chromosomes of a cell in M, and `truth` has a row of hidden state for each.
+    `images` (N, C, H, W) float32 in [0, 1] are integer camera values divided by the full scale; C is 1, or 3 with a
+    stain colour. `labels` (N,) int64 index `phases.PHASES`, `masks` (N, H, W) bool are the nucleus, or all chromosomes
+    of a cell in M, and `truth` has one row of hidden state per nucleus.
     """
 
     images: np.ndarray
@@ -46,9 +46,9 @@ def simulate_nuclei(
 ) -> SimulatedNuclei:
     """Simulate crops of single DAPI-stained nuclei, `counts` of each phase, in the order G1, S, G2, M.
 
-    Nucleus k of a phase depends only on the seed, the phase and k: more nuclei or another size in pixels leave its
-    cell biology as it is. The crops show `parameters.field_of_view_um`, so `size_px` sets the pixel size. With the
-    stain "colour" each image has an artificial colour, as microscope software gives it.
+    Nucleus k of a phase depends only on the seed, the phase and k, so the number of nuclei and their size in pixels do
+    not change its cell biology. Crops are `parameters.field_of_view_um` wide, so `size_px` sets the pixel size. With
+    the stain "colour" each image has an artificial colour, as microscope software gives it.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def _grid_px(parameters: SimulationParameters) -> int:
 
 
 def _one_nucleus(phase, k, size_px, seed, parameters, slides, stain):
-    """Image (C, H, W) float32, mask (H, W) bool and truth of one nucleus."""
+    """Return the image (C, H, W) float32, mask (H, W) bool and truth of one nucleus."""
     rng = np.random.default_rng([seed, PHASES.index(phase), k])
     slide = slides[rng.integers(len(slides))]
     cell = draw_cell(rng, parameters, phase)
@@ -98,7 +98,7 @@ def _one_nucleus(phase, k, size_px, seed, parameters, slides, stain):
         angle, distance = rng.uniform(0, 2 * np.pi), rng.uniform(0.36, 0.55) * parameters.field_of_view_um
         where = centre + distance * np.array([np.sin(angle), np.cos(angle)])
         scene.place_debris(rng, where, unit * slide.stain_factor)
-    # The crop lay anywhere in the camera's field.
+    # The crop comes from a random place in the camera's field, which sets its illumination.
     side = parameters.field_of_view_um
     corner = rng.uniform(0, max(parameters.camera_field_um - side, 0), 2)
     levels = photograph(scene.light(), (size_px, size_px), rng, slide, parameters, side, corner)
@@ -128,7 +128,7 @@ def truth_of(cell: Cell, patch: Patch, slide: Slide) -> dict:
 
 
 def _add_neighbours(scene, rng, cell, patch, centre, unit, parameters) -> int:
-    """Put nuclei of the growing population around the middle one; a newborn has its sister beside it."""
+    """Add nuclei of the growing population around the central one, and a newborn's sister; return their number."""
     own = np.sqrt(patch.support.sum() / np.pi) * RENDER_UM
     if cell.is_rounded:
         own = max(patch.support.shape) / 2 * RENDER_UM - 1.0
@@ -158,7 +158,7 @@ def _add_neighbours(scene, rng, cell, patch, centre, unit, parameters) -> int:
 
 
 def _coloured(levels, rng, stain, full_scale) -> np.ndarray:
-    """Image (C, H, W) float32 in [0, 1] of whole steps of the camera, in gray or in an artificial colour."""
+    """Return the image (C, H, W) float32 in [0, 1], in whole camera steps, in gray or in an artificial colour."""
     image = (levels / np.float32(full_scale)).astype(np.float32)[None]
     if stain == "gray":
         return image
@@ -170,9 +170,9 @@ def _coloured(levels, rng, stain, full_scale) -> np.ndarray:
 class SimulatedField:
     """A simulated field of view.
 
-    `image` (H, W) is the camera's, uint8 or for 12 and 16 bits uint16. In `labels` (H, W) int32, 0 is background and
-    k the nucleus of row k - 1 of `truth`; both halves of a dividing cell share k. `truth` has the columns nucleus_id,
-    centroid_y_px, centroid_x_px, touches_border and those of `simulate_nuclei`.
+    `image` (H, W) holds the camera values, uint8 or for 12 and 16 bits uint16. In `labels` (H, W) int32, 0 is
+    background and k the nucleus of row k - 1 of `truth`; both halves of a dividing cell share k. `truth` has the
+    columns nucleus_id, centroid_y_px, centroid_x_px, touches_border and those of `truth_of`.
     """
 
     image: np.ndarray
@@ -188,13 +188,13 @@ def simulate_field(
     parameters: SimulationParameters | None = None,
     slide: Slide | None = None,
 ) -> SimulatedField:
-    """Simulate a field of nuclei, drawn from a growing population.
+    """Simulate a field of nuclei from a growing population.
 
-    `shape` is in pixels of `parameters.pixel_size_um`; where the field is full, it holds fewer than `n_nuclei`, above
-    all of the large ones. Without a slide it lies on one of its own.
+    `shape` is in pixels of `parameters.pixel_size_um`. A full field holds fewer than `n_nuclei`; mainly large nuclei
+    are missing then. Without `slide` the field gets a slide of its own.
     """
     parameters = parameters or SimulationParameters()
-    # The seeds of the fields of one folder lie far apart.
+    # Large seeds are allowed, because `write_folder` numbers its fields in steps of 2**32.
     seed, n_nuclei = check_whole("seed", seed, most=2**63), check_whole("n_nuclei", n_nuclei)
     if min(shape) < 32:
         raise SettingError("field", f"shape {tuple(shape)}", "give sides of 32 px or more")
@@ -219,13 +219,13 @@ def simulate_field(
         image = image.astype(np.uint8)
     labels, truth = _at_camera_pixels(ids, shape, rows)
     if truth.empty:
-        # Without rows, too, it has the columns, each of its kind.
+        # An empty table has the same columns and dtypes.
         truth = simulate_field((32, 32), 1).truth[:0]
     return SimulatedField(image, labels, truth, parameters.pixel_size_um)
 
 
 def _lay_out(rng, n_nuclei, grid, parameters):
-    """Draw cells and give each a centre (y, x) um where it overlaps no earlier one, by throwing darts."""
+    """Return cells with centres (y, x) um, each at a random place that hardly overlaps an earlier cell."""
     places, sizes, laid = np.empty((2, n_nuclei)), np.empty(n_nuclei), []
     for _ in range(n_nuclei):
         cell = draw_cell(rng, parameters)
@@ -241,7 +241,7 @@ def _lay_out(rng, n_nuclei, grid, parameters):
 
 
 def _at_camera_pixels(ids, shape, rows) -> tuple[np.ndarray, pd.DataFrame]:
-    """Label image at camera resolution (nearest grid point), and the truth of the nuclei that it shows."""
+    """Return the label image at camera resolution (nearest grid point), and the truth of the nuclei in it."""
     y, x = (
         np.minimum(((np.arange(n) + 0.5) * m / n).astype(int), m - 1) for n, m in zip(shape, ids.shape, strict=True)
     )

@@ -1,4 +1,4 @@
-"""How well the phases can be told apart at all, when the hidden state is seen through the staining noise."""
+"""The best possible accuracy of phase calls, from the hidden state of cells seen with staining noise."""
 
 from dataclasses import dataclass
 
@@ -13,15 +13,16 @@ from cellcycle.simulation.parameters import STUDY_COUNTS, SUBPHASES, SimulationP
 
 OBSERVABLES = ("integrated_dna", "area_um2", "chromatin_contrast")
 _AGES = 400  # points per phase over which the posterior is averaged
-# Equal shares (0) are best for balanced accuracy, the population's (1) for accuracy; macro F1 lies between.
+# Exponents of the prior: equal shares (0) are best for balanced accuracy, the population's (1) for accuracy; the best
+# for macro F1 lies between.
 _POWERS = np.linspace(0, 1, 11)
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """Shares that the best classifier of the hidden state reaches, each by the calls that are best for it.
+    """Scores of the best classifier of the hidden state, each with the prior that is best for it.
 
-    The recalls of the phases are those of the calls for balanced accuracy, which is their mean.
+    The recalls of the phases belong to the balanced accuracy, which is their mean.
     """
 
     accuracy: float
@@ -37,16 +38,15 @@ def posterior(
     sees: tuple[str, ...] = OBSERVABLES,
     slide_known: bool = False,
 ) -> np.ndarray:
-    """Return the exact probability of each phase, (N, 4) in phase order, given what is seen of the hidden state.
+    """Return the exact probability of each phase, (N, 4) in phase order, given the observed part of the hidden state.
 
-    Seen are, of rows such as those of `SimulatedNuclei.truth`, the integrated DNA signal (content times the stain
-    uptake of cell and slide), the nuclear area and the chromatin contrast, as far as `sees` names them, and whether the
-    chromosomes are those of mitosis: M is recognised without fail. With `slide_known` the slide's stain uptake has been
-    divided out, as one can do with whole slides and not with a single crop. `counts` of the phases are the prior.
-    Given a cell's age these quantities are independent and log-normal, so Bayes' rule needs only an average over the
-    ages of each phase.
+    `hidden` has rows such as those of `SimulatedNuclei.truth`. Observed are, if `sees` names them, the integrated DNA
+    signal (content times the stain uptake of cell and slide), the nuclear area and the chromatin contrast, and always
+    whether the cell is in M. With `slide_known` the slide's stain uptake is divided out, which is possible with whole
+    slides but not with a single crop. `counts` of the phases are the prior. Given a cell's age, these quantities are
+    independent and log-normal, so Bayes' rule only needs an average over the ages of each phase.
 
-    Not seen: camera noise, blur and neighbours, which only make an image worse; nor the pattern of
+    Not included are camera noise, blur and neighbours, which only make an image worse; and the pattern of
     replication in S and a newborn's sister, from which an image could in principle tell a little more.
     """
     parameters = parameters or SimulationParameters()
@@ -77,7 +77,7 @@ def _shares(counts) -> np.ndarray:
 
 
 def _log_normals(phase: int, parameters: SimulationParameters, slide_known: bool) -> dict:
-    """Medians (ages,) of each observable in a phase, and the variance of its logarithm around them."""
+    """Return the medians (ages,) of each observable in a phase, and the variance of its logarithm around them."""
     bounds = biology.phase_bounds(parameters)
     ages = biology.age_quantile((np.arange(_AGES) + 0.5) / _AGES, bounds[phase], bounds[phase + 1])
     stain = np.log1p(parameters.stain_cv**2) + (0 if slide_known else np.log1p(parameters.slide_cv**2))
@@ -117,9 +117,9 @@ def ceiling(
     slide_known: bool = False,
     n_per_phase: int = 4000,
 ) -> Ceiling:
-    """Return what the Bayes classifier of `posterior` reaches on a large simulated population.
+    """Return the scores of the Bayes classifier of `posterior` on a large simulated population.
 
-    `counts` are its prior and the weights of the phases; 4000 cells of each phase give the accuracy to about 0.005.
+    `counts` are its prior and the weights of the phases; 4000 cells per phase give the accuracy to about 0.005.
 
     Examples
     --------
@@ -134,7 +134,7 @@ def ceiling(
     truth = np.repeat(np.arange(len(PHASES)), n_per_phase)
 
     calls = [(evidence * shares**power).argmax(1) for power in _POWERS]
-    # The share of each phase's cells (rows) that is called each phase.
+    # Confusion matrices as fractions of the cells of each phase (rows).
     by_power = [metrics.confusion_matrix(truth, call, len(PHASES)) / n_per_phase for call in calls]
     weighted = [made * shares[:, None] for made in by_power]
     recall = np.diag(by_power[0])

@@ -14,13 +14,13 @@ NAGAO_COUNTS: dict[str, int] = {"G1": 165, "S": 110, "G2": 300, "M": 25}
 SUBPHASES = ("prophase", "prometaphase", "metaphase", "anaphase", "telophase")
 
 
-# Endings of names of numbers that must be above 0, and of those that must not be above 1; no number is negative.
+# Endings of the names of parameters that must be above 0, and of those that must not exceed 1; none may be negative.
 _ABOVE_0 = (
     "_h", "_min", "_um2", "_electrons", "pixel_size_um", "field_of_view_um", "camera_field_um", "nucleolus_um",
     "replication_shape", "flatness", "export_gamma",
 )  # fmt: skip
 _TO_1 = ("_fraction", "shading", "timing_correlation", "nucleolus_depth", "camera_offset", "export_clipped")
-# What is drawn only where it is asked for.
+# Parameters that appear in `repr` only if they differ from their defaults.
 _ASKED_FOR = (
     "lagging_fraction", "rounded_fraction", "dying_fraction", "section_um", "export_gamma", "export_clipped",
 )  # fmt: skip
@@ -111,7 +111,7 @@ class SimulationParameters:
     export_clipped: float = 0.0  # 1 | pixels cut at either end where an export stretched contrast | 0: none
 
     def __repr__(self) -> str:
-        """Return all that shapes the images, without what is not asked for: records know their data by this text."""
+        """Return all parameters without unused optional ones: this text identifies the data of records."""
         told = (f for f in fields(self) if f.name not in _ASKED_FOR or getattr(self, f.name) != f.default)
         return f"SimulationParameters({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in told)})"
 
@@ -131,12 +131,12 @@ class SimulationParameters:
 
     @property
     def full_scale(self) -> int:
-        """Largest number the camera can give, e.g. 4095 at 12 bits."""
+        """Largest value of the camera, e.g. 4095 at 12 bits."""
         return 2**self.bits - 1
 
     @property
     def cycle_h(self) -> float:
-        """Duration of the whole cycle."""
+        """Duration of the whole cycle in hours."""
         return self.g1_h + self.s_h + self.g2_h + self.m_h
 
     @property

@@ -1,4 +1,4 @@
-"""A simulated plate: wells under drugs that hold cells in one phase, at several doses, and the wells that go wrong."""
+"""A simulated plate: wells with drugs that prolong one phase, at several doses, and wells with typical defects."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,17 +14,17 @@ from cellcycle.simulation.parameters import SimulationParameters
 from cellcycle.simulation.scene import make_slide
 
 CONTROL = "vehicle"
-# Each drug makes one phase longer, by this factor at saturating dose; half of that at a dose of 1.
+# Each drug makes one phase longer, by this factor at saturating dose; at a dose of 1 the effect is half.
 _DRUGS = {"G1 arrest": ("g1_h", 6.0), "S block": ("s_h", 6.0), "mitotic arrest": ("m_h", 16.0)}
 _DOSES = (0.1, 1.0, 10.0)
 _SHADING = 0.3
-# Wells differ in stain less than slides do.
+# Coefficient of variation of the stain between wells: less than between slides.
 _WELL_CV = 0.03
 
 
 @dataclass(frozen=True)
 class Well:
-    """What is done to a well, and what goes wrong in it: nuclei by how many times, changes of the parameters."""
+    """Treatment and defects of a well: drug, dose, factor `crowd` for the number of nuclei, changed parameters."""
 
     condition: str = CONTROL
     dose: float = 0.0
@@ -32,19 +32,19 @@ class Well:
     changes: dict = field(default_factory=dict)
 
     def parameters(self, usual: SimulationParameters) -> SimulationParameters:
-        """Return the parameters of its cells."""
+        """Return the parameters of its cells, derived from the usual ones."""
         changes = dict(self.changes)
         if self.condition in _DRUGS:
             name, most = _DRUGS[self.condition]
             changes[name] = getattr(usual, name) * (1 + (most - 1) * self.dose / (1 + self.dose))
         if "m_h" in changes:
-            # Cells are held before their chromosomes part.
+            # Cells are arrested in prometaphase, before their chromosomes separate.
             changes["prometaphase_min"] = usual.prometaphase_min + 60 * (changes["m_h"] - usual.m_h)
         return replace(usual, **changes)
 
 
 _OUT_OF_FOCUS = {"defocused_fraction": 1.0, "defocus_um": 6.0}
-# Rows of a plate, from A on: two replicates of each drug and dose; a control row with the wells that go wrong.
+# Rows of a plate, from A on: two replicates of each drug and dose; a control row with the defective wells.
 PLATE = [
     *([Well(drug, dose) for dose in _DOSES for _ in range(2)] for drug in _DRUGS),
     [*(Well() for _ in range(3)), Well(crowd=0.0), Well(changes=_OUT_OF_FOCUS), Well(crowd=0.15)],
@@ -54,8 +54,8 @@ PLATE = [
 def expected_shares(parameters: SimulationParameters) -> dict[str, float]:
     """Return the share of each phase in a growing population, from which the cells of a field are drawn.
 
-    A field holds fewer of the large ones: those that find no free place are left out, the more the denser it is, and
-    a cell in M claims the room it had in G2.
+    A field holds fewer large cells, because cells that find no free place are left out, more of them in denser fields;
+    a cell in M needs the room that it had in G2.
 
     Examples
     --------
@@ -74,11 +74,11 @@ def write_plate(
     parameters: SimulationParameters,
     plate: list[list[Well]] = PLATE,
 ) -> None:
-    """Write the fields of a plate as `plate/A01_s1.tif`, their map, what is true of each nucleus, and of each well.
+    """Write the fields of a plate as `plate/A01_s1.tif`, its map, the truth of each nucleus, and that of each well.
 
     All wells are stained and exposed as one slide, up to a few per cent; light falls off towards the corners.
-    Fields are simulated by the seeds from seed x wells x fields + 1 on: the first of `write_folder` with the same one
-    shows the same cells, but for drugs, light and stain, so that a model which learned from it is not judged by both.
+    Fields have consecutive seeds from seed x wells x fields + 1 on. A first field of `write_folder` with the same seed
+    shows the same cells, except for drugs, light and stain: do not train on one and test on the other.
     """
     (folder / "plate").mkdir()
     usual, rng = replace(parameters, shading=_SHADING), np.random.default_rng([seed, 6271])

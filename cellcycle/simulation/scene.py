@@ -1,4 +1,4 @@
-"""Cells on a slide before a microscope: staining, blur, sampling, uneven light, the camera's noise."""
+"""Imaging of cells on a slide: staining, blur, sampling, uneven illumination, camera noise."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,12 +11,12 @@ from cellcycle.simulation.biology import spread
 from cellcycle.simulation.chromatin import RENDER_UM
 from cellcycle.simulation.parameters import SimulationParameters
 
-MARGIN_PX = 20  # of the render grid around a scene: blur wraps there, and the camera does not see it
+MARGIN_PX = 20  # margin of a scene on the render grid, outside of the image: blur wraps around there
 
 
 @dataclass(frozen=True)
 class Slide:
-    """What the cells of one slide share."""
+    """Properties that all cells of one slide share."""
 
     name: str
     stain_factor: float
@@ -37,16 +37,16 @@ def make_slide(seed: int, number: int, parameters: SimulationParameters) -> Slid
 
 
 def light_per_n(parameters: SimulationParameters, camera_pixel_um: float) -> float:
-    """Return the light (camera full scale times pixels) that 1 N of DNA of median stain gives.
+    """Return the integrated intensity (camera full scale times pixels) of 1 N of DNA with median stain.
 
-    The exposure is set once for all cells: a G1 nucleus of median area has the mean brightness
-    `g1_level`, whatever the magnification.
+    The exposure is the same for all cells: a G1 nucleus of median area has the mean brightness
+    `g1_level` at any magnification.
     """
     return parameters.g1_level * parameters.g1_area_um2 / camera_pixel_um**2 / 2.0
 
 
 def overlap(scene_shape, patch_shape, centre_px) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
-    """Return where a patch centred at `centre_px` meets a scene: slices of both, or None if it does not."""
+    """Return the slices of a scene and of a patch centred at `centre_px` where they overlap, or None."""
     inside, part = [], []
     for n, m, c in zip(scene_shape, patch_shape, centre_px, strict=True):
         start = round(float(c)) - m // 2
@@ -59,12 +59,12 @@ def overlap(scene_shape, patch_shape, centre_px) -> tuple[tuple[slice, slice], t
 
 
 def blur(scene, pixel_um: float, parameters: SimulationParameters, thickness_um: float, focus_um: float = 0.0):
-    """Blur a projected object, light (H, W) per pixel, as a microscope does; in widefield its sum stays the same.
+    """Return a projected object, light (H, W) per pixel, blurred as by a microscope; in widefield its sum is kept.
 
     The in-focus spot is a Gaussian of sigma 0.21 wavelength / NA (Zhang et al. 2007). Layers of the object above and
-    below its middle, which lies `focus_um` from the focal plane, are spread further by the objective's light cone; a
-    confocal sees those outside its section less, and is set to show a usual nucleus in focus as brightly.
-    The picture wraps around at the borders, so leave a margin.
+    below its middle, which lies `focus_um` from the focal plane, are blurred more by the objective's light cone. A
+    confocal shows layers outside of its section darker; it is normalised so that a usual nucleus in focus is as bright
+    as in widefield. The image wraps around at the borders, so leave a margin.
     """
     transfer = _transfer(scene.shape, pixel_um, parameters, round(thickness_um, 1), round(abs(focus_um), 1))
     return fft.irfft2(fft.rfft2(scene.astype(np.float32)) * transfer, s=scene.shape)
@@ -72,7 +72,7 @@ def blur(scene, pixel_um: float, parameters: SimulationParameters, thickness_um:
 
 @lru_cache(maxsize=64)
 def _transfer(shape, pixel_um, parameters, thickness_um, focus_um) -> np.ndarray:
-    """Optical transfer function averaged over the object's height, (H, W // 2 + 1) float32."""
+    """Return the optical transfer function averaged over the object's height, (H, W // 2 + 1) float32."""
     aperture = parameters.numerical_aperture
     fy, fx = fft.fftfreq(shape[0], pixel_um), fft.rfftfreq(shape[1], pixel_um)
     f2 = fy[:, None] ** 2 + fx[None, :] ** 2
@@ -89,20 +89,20 @@ def _transfer(shape, pixel_um, parameters, thickness_um, focus_um) -> np.ndarray
 
 
 def _in_section(z_um: np.ndarray, parameters: SimulationParameters) -> np.ndarray:
-    """Share of the light from heights above the focal plane that a confocal lets through."""
+    """Return the fraction of light that a confocal passes, for distances from the focal plane in um."""
     return np.exp(-4 * np.log(2) * (z_um / parameters.section_um) ** 2)
 
 
 @lru_cache(maxsize=16)
 def _sampling(n_in: int, n_out: int) -> np.ndarray:
-    """Weights (n_out, n_in) that sum light over `n_out` camera pixels laid over `n_in` grid points."""
+    """Return weights (n_out, n_in) that sum the light of `n_in` grid points over `n_out` camera pixels."""
     cumulative = np.vstack([np.zeros(n_in), np.tril(np.ones((n_in, n_in)))])
     spline = CubicSpline(np.arange(n_in + 1), cumulative, axis=0)
     return np.diff(spline(np.linspace(0, n_in, n_out + 1)), axis=0).astype(np.float32)
 
 
 def sample(scene: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
-    """Sum the light that falls on each camera pixel, smaller or larger than the grid's in any ratio.
+    """Return the light on each camera pixel, (H, W) of `size_px`; the pixels may be smaller or larger than the grid's.
 
     Examples
     --------
@@ -114,16 +114,16 @@ def sample(scene: np.ndarray, size_px: tuple[int, int]) -> np.ndarray:
 
 
 def illumination(y_um, x_um, centre_um, parameters: SimulationParameters) -> np.ndarray:
-    """Relative light at points of the camera's field: 1 at the bright centre, less towards the corners."""
+    """Return the relative illumination at points of the camera's field: 1 at the bright centre, less at the corners."""
     corner = parameters.camera_field_um / np.sqrt(2)
     away = ((y_um[:, None] - centre_um[0]) ** 2 + (x_um[None, :] - centre_um[1]) ** 2) / corner**2
     return 1 - parameters.shading * away
 
 
 def expose(light: np.ndarray, rng: np.random.Generator, parameters: SimulationParameters) -> np.ndarray:
-    """Turn expected light, in shares of the full scale, into the camera's whole numbers (uint16).
+    """Return camera values (uint16) for expected light as a fraction of full scale.
 
-    Photo-electrons are Poisson; read noise is normal; the sum with the dark level is rounded and clipped.
+    Photo-electrons are Poisson distributed; read noise is normal; the sum with the dark level is rounded and clipped.
     """
     electrons = rng.poisson(np.maximum(light, 0) * parameters.full_scale_electrons)
     electrons = electrons + rng.normal(0, parameters.read_noise_electrons, light.shape)
@@ -132,7 +132,7 @@ def expose(light: np.ndarray, rng: np.random.Generator, parameters: SimulationPa
 
 
 def exported(levels: np.ndarray, parameters: SimulationParameters) -> np.ndarray:
-    """Return camera numbers (uint16) as a program exports them: contrast stretched over the picture, then a gamma."""
+    """Return camera values (uint16) as in an export: contrast stretched by percentiles of the image, then a gamma."""
     share = levels / parameters.full_scale
     if parameters.export_clipped:
         black, white = np.quantile(share, [parameters.export_clipped, 1 - parameters.export_clipped])
@@ -141,7 +141,7 @@ def exported(levels: np.ndarray, parameters: SimulationParameters) -> np.ndarray
 
 
 class Scene:
-    """Light of many cells, each blurred by its own height and distance from the focal plane.
+    """The light of many cells, blurred according to their height and distance from the focal plane.
 
     Cells of the same height and nearly the same focus are blurred together.
     """
@@ -153,7 +153,7 @@ class Scene:
         self._layers: dict[tuple[float, float], np.ndarray] = {}
 
     def place(self, density: np.ndarray, amount: float, centre_um, focus_um: float, is_high: bool = False):
-        """Add `amount` of light spread as `density`, centred at (y, x) um from the scene's corner."""
+        """Add `amount` of light distributed as `density`, centred at (y, x) um from the scene's corner."""
         centre = [c / RENDER_UM + MARGIN_PX for c in centre_um]
         where = overlap(self.shape, density.shape, centre)
         if where is None:
@@ -171,7 +171,7 @@ class Scene:
         self.place(spot / spot.sum(), unit * rng.uniform(0.1, 0.5), where_um, 1.0)
 
     def light(self) -> np.ndarray:
-        """Return the blurred light of all cells, margin removed."""
+        """Return the blurred light of all cells without the margin."""
         total = np.zeros(self.shape, np.float32)
         for (height_um, focus_um), layer in self._layers.items():
             total += blur(layer, RENDER_UM, self.parameters, height_um, focus_um)
@@ -179,7 +179,7 @@ class Scene:
 
 
 def photograph(light, shape, rng, slide: Slide, parameters: SimulationParameters, side_um: float, corner_um=(0, 0)):
-    """Return the camera's image, `shape` uint16, of light whose corner (y, x) lies in the camera's field."""
+    """Return the camera image, uint16 of `shape`, of light (`side_um` wide) with its corner (y, x) at `corner_um`."""
     y_um, x_um = (c + (np.arange(n) + 0.5) / n * side_um for c, n in zip(corner_um, shape, strict=True))
     bright = illumination(y_um, x_um, slide.bright_centre_um, parameters)
     levels = expose((sample(light, shape) + slide.background) * bright, rng, parameters)

@@ -1,4 +1,4 @@
-"""Simulated nuclei beside real ones: the same measurements, taken by the same code."""
+"""Compare simulated with real nuclei by the same measurements, made with the same code."""
 
 from pathlib import Path
 
@@ -9,17 +9,17 @@ from cellcycle.errors import DataError
 from cellcycle.phases import PHASES
 from cellcycle.segmentation import measure_crops
 
-# Nuclei a phase that give steady quantiles.
+# Numbers of nuclei per phase that give stable quantiles.
 COUNTS = {"G1": 250, "S": 250, "G2": 250, "M": 100}
 QUANTITIES = ("relative_area", "relative_dna", "relative_brightness", "texture", "eccentricity", "solidity")
 REAL_MEASUREMENTS = Path(__file__).parents[2] / "data" / "results" / "evidence" / "measurements.csv"
 
 
 def dimensionless(measured: pd.DataFrame, reference: np.ndarray) -> pd.DataFrame:
-    """Return the `QUANTITIES` of nuclei, free of pixel size and exposure.
+    """Return the `QUANTITIES` of nuclei, independent of pixel size and exposure.
 
-    `measured` has a row a nucleus, as `measure_crops` gives it; `reference` (N,) bool marks those whose median is 1:
-    G1, or all of interphase where G1 is unknown.
+    `measured` has one row per nucleus, as from `measure_crops`; `reference` (N,) bool marks the nuclei whose median
+    becomes 1: G1, or all of interphase if G1 is unknown.
     """
     relative = measured[["area_px", "integrated_dna", "mean_dna"]]
     relative = relative / relative[reference].median()
@@ -29,9 +29,9 @@ def dimensionless(measured: pd.DataFrame, reference: np.ndarray) -> pd.DataFrame
 def summarise(values: pd.DataFrame, phases, source: str) -> pd.DataFrame:
     """Return quantiles, mean and coefficient of variation per phase of (N,) `phases` and quantity.
 
-    `values` has a column a quantity; nuclei that could not be measured are NaN and left out. The coefficient of
-    variation is the robust one of flow cytometry, half the distance of the 16th and the 84th percentile over the
-    median: a few nuclei that touch a neighbour do not change it.
+    `values` has one column per quantity; NaN, for nuclei that could not be measured, are left out. The coefficient of
+    variation is the robust one of flow cytometry, half the distance between the 16th and the 84th percentile divided by
+    the median, which a few nuclei that touch a neighbour do not change.
 
     Examples
     --------
@@ -53,12 +53,12 @@ def summarise(values: pd.DataFrame, phases, source: str) -> pd.DataFrame:
 
 
 def compare(nuclei) -> pd.DataFrame:
-    """Set simulated nuclei, about as many as `COUNTS`, beside the real ones: rows of `summarise` of every source."""
+    """Return the rows of `summarise` for simulated nuclei, about as many as `COUNTS`, and for every real source."""
     if not REAL_MEASUREMENTS.is_file():
         raise DataError(REAL_MEASUREMENTS, "no such file", "run `make evidence` on the real cells")
     truth = nuclei.truth
     measured = measure_crops(nuclei.images, nuclei.pixel_size_um)
-    # Each real source is one slide or one run: take the simulated slides' stain out before comparing.
+    # Each real source is one slide or one run, so divide by the stain of the simulated slides before comparing.
     measured[["integrated_dna", "mean_dna"]] = measured[["integrated_dna", "mean_dna"]].div(
         truth["slide_factor"].to_numpy(), axis=0
     )
@@ -70,7 +70,7 @@ def compare(nuclei) -> pd.DataFrame:
 
 
 def headline(comparison: pd.DataFrame) -> pd.DataFrame:
-    """Return the figures of `compare` that a cell biologist asks for first, one row a source; NaN where it has none."""
+    """Return the main figures of `compare` for a cell biologist, one row per source; NaN if a source has none."""
     by = comparison.pivot_table(index="source", columns=["phase", "quantity"], values=["p50", "cv"])
     by = by.reindex(comparison["source"].unique())
     median, spread = by["p50"], by["cv"]
