@@ -1,4 +1,4 @@
-"""What a model's card must say: read from strangers, so every word and number is checked before it is used."""
+"""Read and check the card of a model: it may come from strangers, so every value is checked before it is used."""
 
 import hashlib
 import json
@@ -13,12 +13,12 @@ from cellcycle.inputs import InputRule
 FORMAT = 2
 _MOST_BYTES, _MOST_DEPTH, _MOST_CLASSES, _LONGEST = 4_000_000, 12, 100, 60
 REMEDY = "install the model again, or ask who made it"
-# Keys of a card, and what they hold; other keys are refused.
+# Required keys of a card and their types; keys that are neither here nor in `_OPTIONAL` are refused.
 _NEEDED = {
     "format": int, "name": str, "title": str, "version": str, "classes": list, "input": dict, "network": dict,
     "trained_on": dict, "licence": str, "limits": list, "sha256": dict, "card_sha256": str,
 }  # fmt: skip
-# Settings of a `NetworkClassifier` that its network follows from.
+# Settings of a `NetworkClassifier` that define its network.
 NETWORK_SETTINGS = ("network", "views", "turns", "width", "dropout", "stem_stride", "batch_norm")
 _ENDS = ("value", "low", "high")
 _WORDS = ("classes", "name", "title", "version", "licence", "limits")
@@ -26,12 +26,12 @@ _OPTIONAL = {"training": dict, "confidence": dict, "scores": dict, "flip_rates":
 
 
 def as_json(value):
-    """Return a value as JSON gives it back: tuples as lists, numbers of NumPy as Python's."""
+    """Return a value after writing it to JSON and reading it: tuples become lists, NumPy numbers Python numbers."""
     return json.loads(json.dumps(value, default=np.generic.item))
 
 
 def read_card(path: Path, model_files) -> dict:
-    """Read `model.json`; a `CheckpointError` names the key of what is wrong, the hashes of `model_files` among it."""
+    """Return the checked content of `model.json`; a `CheckpointError` names a wrong key or a file without a hash."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise CheckpointError(path, f"it is larger than {_MOST_BYTES} bytes", REMEDY)
@@ -69,7 +69,7 @@ def read_card(path: Path, model_files) -> dict:
 
 
 def check_words(subject, words: dict, remedy: str = REMEDY, kind: type[CellCycleError] = CheckpointError) -> None:
-    """Refuse classes that cannot be told apart or written in tables, and words of a card that are no words."""
+    """Refuse class names that are ambiguous or unfit for tables, and other texts of a card that are not plain text."""
     for key, texts in words.items():
         for text in texts if isinstance(texts, list) else [texts]:
             if not isinstance(text, str) or not text.strip() or len(text) > 2000 or not text.isprintable():
@@ -82,7 +82,7 @@ def check_words(subject, words: dict, remedy: str = REMEDY, kind: type[CellCycle
     if not 2 <= len(classes) <= _MOST_CLASSES:
         raise kind(subject, f"'classes' holds {len(classes)}, not 2 to {_MOST_CLASSES}", remedy)
     for name in classes:
-        # A set of classes is written with semicolons; "none" is what a person says of an object that is no nucleus.
+        # Sets of classes are written with semicolons; "none" is the label of an object that is no nucleus.
         if len(name) > _LONGEST or name != name.strip() or ";" in name or name.casefold() in ("none", "nan"):
             why = f"no class can be called (at most {_LONGEST} characters, no ;, not none or nan)"
             raise kind(subject, f"'classes' holds {name[:40]!r}, which {why}", remedy)
@@ -91,7 +91,7 @@ def check_words(subject, words: dict, remedy: str = REMEDY, kind: type[CellCycle
 
 
 def _check_scores(file: Path, card: dict) -> None:
-    """Refuse scores that are no shares: what pages and tables show of them with its interval."""
+    """Refuse scores with an interval, which pages and tables show, if a number is not within [-1, 1]."""
     for test, found in card.get("scores", {}).items():
         try:
             known = scores_of(found) | {n: s for n, s in found.items() if isinstance(s, dict) and "value" in s}
@@ -104,7 +104,7 @@ def _check_scores(file: Path, card: dict) -> None:
 
 
 def card_sha256(card: dict) -> str:
-    """Return the sha256 of a card's content, without the entry that holds it."""
+    """Return the sha256 of a card's content without the entry `card_sha256`."""
     content = {key: value for key, value in card.items() if key != "card_sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
@@ -119,14 +119,14 @@ def _no_constant(name: str):
 
 
 def external_files(graph: bytes) -> bool:
-    """Say whether an ONNX graph keeps tensors in other files: each names its file under this key."""
+    """Return whether an ONNX graph may keep tensors in other files: each has its file under the key "location"."""
     return b"location" in graph
 
 
 def scores_of(entry: dict) -> dict[str, dict]:
-    """Return value, low and high of the scores of a test in a card that are known.
+    """Return value, low and high of the scores of a test in a card, without scores that lack one of these.
 
-    Shipped models have the three together, those of `train` the ends apart, those of classes as dictionaries.
+    Cards of shipped models hold the three together; those of `train` hold the ends separately under "intervals".
     """
     found = {name: score for name, score in entry.items() if isinstance(score, dict)}
     for name, ends in entry.get("intervals", {}).items():

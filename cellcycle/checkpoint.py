@@ -2,11 +2,11 @@
 
 - `model.json`: the card. What it is, what it was trained on, its input rule, scores, limits and licence, and
   the sha256 of the other two files.
-- `model.onnx`: inputs by the rule, images (N, C, S, S) and measurements (N, M) where a member takes any, to logits
-  (N, K), for ONNX Runtime. Scaling, encoding and positions are inside.
-- `weights.safetensors`: what the graph does not hold; with the graph's, the weights to fine-tune or to explain.
+- `model.onnx`: the graph for ONNX Runtime from inputs by the rule, images (N, C, S, S) and, if a member takes any,
+  measurements (N, M), to logits (N, K). It contains scaling, encoding and positions.
+- `weights.safetensors`: the weights that the graph does not hold; both are needed to fine-tune or explain the model.
 
-Nothing is pickled, and a file that does not have the hash of the card is refused.
+Nothing is pickled, and a file whose hash differs from that in the card is refused.
 """
 
 import contextlib
@@ -28,9 +28,9 @@ from cellcycle.files import FULL, sha256_of, whole_file, whole_folder
 from cellcycle.graphs import check_hash, open_graph
 from cellcycle.inputs import InputRule
 
-# The model that needs nothing but one picture, and the one to take where the G1 peak is known.
+# The model that needs only one picture, and the one to use if the G1 peak is known.
 DEFAULT, ANCHORED = "nagao6", "best"
-# The study's own words for its models.
+# Names of the models in the study.
 ALIASES = {"nagao": "nagao6", "resnet": "resnet8", "resnet-8": "resnet8"}
 FILES = ("weights.safetensors", "model.onnx")
 
@@ -47,7 +47,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Name under which tables list the model."""
+        """Name of the model in tables."""
         return self.card["name"]
 
     @cached_property
@@ -74,12 +74,12 @@ class Checkpoint:
 
     @cached_property
     def input_rule(self) -> InputRule:
-        """How a nucleus becomes its input."""
+        """The rule by which a nucleus becomes an input."""
         return InputRule.from_dict(self.card["input"])
 
     @cached_property
     def confidence(self) -> Confidence | None:
-        """How far its calls can be trusted; None where that was never fitted."""
+        """Calibration and other confidence of its calls; None if it was never fitted."""
         stored = self.card.get("confidence")
         return None if stored is None else Confidence.from_dict(stored, self.folder / "model.json")
 
@@ -89,7 +89,7 @@ class Checkpoint:
         return self.folder / "model.onnx"
 
     def classifier(self):
-        """Return it as a fitted `NetworkClassifier` or `DnaContentClassifier`, to explain or train on; needs torch."""
+        """Return a fitted `NetworkClassifier` or `DnaContentClassifier`, to explain or train further; needs torch."""
         import onnx
         from safetensors.torch import load_file
 
@@ -107,7 +107,7 @@ class Checkpoint:
 
     @property
     def warning(self) -> str:
-        """What to say once with every prediction; "" for a model of real cells."""
+        """Warning of the card, to be shown once per prediction run; "" if it has none, as for real cells."""
         return self.card["trained_on"].get("warning", "")
 
 
@@ -123,10 +123,10 @@ def shipped_names() -> list[str]:
 
 
 def load_checkpoint(model=DEFAULT) -> Checkpoint:
-    """Find a model by name or folder, and verify its files; one that was found stays itself.
+    """Return a model by name or folder after verifying its files; a `Checkpoint` is returned as it is.
 
-    The name is that of a shipped model ("nagao6"), or the study's word for one ("Nagao"); one that is unknown, or also
-    that of a folder here, is a `SettingError`, a file that is missing, damaged or altered a `CheckpointError`.
+    The name is that of a shipped model ("nagao6"), or its name in the study ("Nagao"). An unknown name, and one that is
+    also that of a model folder here, is a `SettingError`; a missing, damaged or altered file a `CheckpointError`.
     """
     if isinstance(model, Checkpoint):
         return model
@@ -138,10 +138,10 @@ def load_checkpoint(model=DEFAULT) -> Checkpoint:
         if not (folder / file).is_file():
             raise CheckpointError(folder / file, "the file is missing", "install the model again")
         check_hash(folder / file, card)
-    # From the root: the workers of a cluster have working folders of their own.
+    # An absolute path, because the workers of a cluster have other working folders.
     found = Checkpoint(folder.absolute(), card)
     if external_files(found.graph.read_bytes()):
-        # A part of a network of this name is refused, too: none that we know has one.
+        # This also refuses a network with a part called "location"; no known one has such a part.
         finding = 'it keeps weights in other files, which no hash covers, or has a part called "location"'
         raise CheckpointError(found.graph, finding, REMEDY)
     if found.confidence is not None and len(found.confidence.thresholds) != len(found.classes):
@@ -150,7 +150,7 @@ def load_checkpoint(model=DEFAULT) -> Checkpoint:
 
 
 def shipped_name(word: str) -> str:
-    """Return the name of the model that comes with the package and is called so; "" where there is none."""
+    """Return the name of the shipped model for a name or alias in any case; "" if there is none."""
     name = ALIASES.get(word.lower(), word.lower())
     return name if name in shipped_names() else ""
 
@@ -172,21 +172,21 @@ def _folder_of(name) -> Path:
 
 
 def save_checkpoint(folder, classifier, rule: InputRule, about: dict, more=lambda work: None) -> Checkpoint:
-    """Write any fitted classifier to a model folder, whole or not at all; a model that is there is replaced.
+    """Write a fitted classifier to a model folder, completely or not at all; return the verified `Checkpoint`.
 
-    Files beside it that are none of its own, as of an evaluation, stay. It needs torch, onnx and onnxscript (the extra
-    "train"). Weights are rounded to half precision: probabilities move by about 0.001. What is returned is verified.
+    A model in the folder is replaced; other files there, e.g. of an evaluation, stay. It needs torch, onnx and
+    onnxscript (the extra "train"). Weights are rounded to half precision: probabilities change by about 0.001.
 
-    The classifier was fitted on inputs by the rule, with labels 0 to K - 1 or the names of the classes: another is a
-    `SettingError`. `about` holds at least title, version and licence, lists of classes and limits, and a dictionary,
-    trained_on; without a name in it the folder's is the model's. `more` writes more files into the unfinished folder;
-    the card holds their hashes, too.
+    The classifier must be fitted on inputs by the rule, with labels 0 to K - 1 or the names of the classes, otherwise
+    a `SettingError` is raised. `about` holds at least title, version and licence, the lists classes and limits, and the
+    dictionary trained_on; the name is by default that of the folder. `more` writes further files into the unfinished
+    folder; the card holds their hashes, too.
     """
     if not hasattr(classifier, "model_"):
         raise SettingError("classifier", f"{type(classifier).__name__} is not fitted", "fit it, then save it")
     folder, order = Path(folder), _order(classifier.classes_.tolist(), list(about.get("classes") or ()))
     for name, value in (("size_px", classifier.size_px_), ("measurements", classifier.measurements_)):
-        # A network that reads no measurements takes a rule with any.
+        # A network that reads no measurements can have a rule with measurements.
         if value not in ((), getattr(rule, name)):
             raise SettingError(f"rule.{name}", f"not {value!r} as in training", "give the rule of the inputs of fit")
     with whole_folder(folder, replace=True) as work:
@@ -207,7 +207,7 @@ def save_checkpoint(folder, classifier, rule: InputRule, about: dict, more=lambd
 
 
 def _order(known: list, names: list) -> list[int]:
-    """Return where the classes of a card are among those that a classifier knows by name or by number."""
+    """Return the index (K,) of each class of a card among the classes of the classifier, which are names or numbers."""
     numbers = list(range(len(names)))
     if known != numbers and (len(known) != len(names) or set(known) != set(names)):
         raise SettingError("classes", f"fitted on {known}, named {names}", "fit on these names, or on 0 to K - 1")
@@ -215,7 +215,7 @@ def _order(known: list, names: list) -> list[int]:
 
 
 def _keep_others(folder: Path, work: Path) -> None:
-    """Copy from a folder what is not of the model in it, but for names that are taken in `work`."""
+    """Copy from a folder to `work` the files that are not of the model, except for names that `work` has."""
     own = {"model.json"}
     with contextlib.suppress(CheckpointError):
         own |= read_card(folder / "model.json", FILES)["sha256"].keys()
@@ -227,7 +227,7 @@ def _keep_others(folder: Path, work: Path) -> None:
                 else:
                     shutil.copy2(other, work / other.name, follow_symlinks=False)
             except (PermissionError, shutil.SpecialFileError, shutil.Error) as error:
-                # Of a folder all that went wrong comes in words alone.
+                # The error of `copytree` holds only texts, so find out from these whether the disk is full.
                 if number := next((n for n in FULL if os.strerror(n) in str(error)), None):
                     raise OSError(number, os.strerror(number), str(work)) from error
                 finding = f"{other.name} in it, which is not of the model, cannot be read to be kept"
@@ -235,7 +235,7 @@ def _keep_others(folder: Path, work: Path) -> None:
 
 
 def write_card(folder, card: dict) -> None:
-    """Write `model.json` with the hash of its own content, e.g. after scores were added."""
+    """Write `model.json` with the hash of its content, e.g. after scores were added."""
     card = as_json(card)
     card["card_sha256"] = card_sha256(card)
     with whole_file(Path(folder) / "model.json") as work:
@@ -243,7 +243,7 @@ def write_card(folder, card: dict) -> None:
 
 
 def _write_model(classifier, rule: InputRule, order: list[int], folder: Path) -> None:
-    """Write weights, classes in an `order` (K,), and the graph freed of everything that tells where it was made."""
+    """Write weights and graph in half precision, with classes in an `order` (K,); refuse logits that are not finite."""
     import onnx
     import torch
     from safetensors.torch import save
@@ -265,5 +265,5 @@ def _write_model(classifier, rule: InputRule, order: list[int], folder: Path) ->
     (logits,) = open_graph(folder / "model.onnx").run(None, {name: zeros.numpy() for name, zeros in examples.items()})
     if not np.isfinite(logits).all():
         raise SettingError("classifier", "its logits are not finite", "train it again, with a lower learning rate")
-    # Written here: an error of safetensors' own writing would not say that the disk is full.
+    # Not written by safetensors, whose error would not say that the disk is full.
     (folder / "weights.safetensors").write_bytes(save(not_held(graph, trained)))

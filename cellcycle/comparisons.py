@@ -1,4 +1,4 @@
-"""Runs compared fairly: calls made for the score that is shown, by one rule for all, paired on the same folds."""
+"""Compare runs with calls made for the score that is shown, by the same rule for all, paired on the same folds."""
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ _RECALL = "recall_"
 
 
 def readable(score: str) -> str:
-    """Return a score's name as a reader has it.
+    """Return the name of a score for readers.
 
     Examples
     --------
@@ -27,9 +27,9 @@ def readable(score: str) -> str:
 def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
     """Return the calls (rows,) of a run for one score, by the rule of `metrics.call`.
 
-    The shares of its test images are the prior; a run on D3 was trained under equal shares, any other under those of
-    its data. `score` is a key of `metrics.SCORES`, or `recall_<class>`, called as for their mean, balanced accuracy.
-    `as_trained` gives the most probable class under the shares of training instead.
+    The prior are the shares of its test images; a run on D3 was trained with equal shares, any other with those of its
+    data. `score` is a key of `metrics.SCORES`, or `recall_<class>`, called as for their mean, balanced accuracy.
+    `as_trained` gives the most probable class with the shares of training instead.
     """
     if as_trained:
         return record.predicted
@@ -45,9 +45,9 @@ def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
         rows = np.flatnonzero(record.predictions["repeat"] == repeat)
         parts = record.predictions["fold"].to_numpy()[rows]
         if len(np.unique(parts)) == 1:
-            # No other folds to choose by: two halves of the units take their place.
+            # There are no other folds to choose the power on, so two halves of the units replace them.
             units = record.units[rows]
-            # Of one unit alone images are parted.
+            # A single unit is divided by images.
             parts = np.unique(units if len(np.unique(units)) > 1 else rows, return_inverse=True)[1] % 2
         called[rows] = metrics.call(record.probabilities[rows], score, trained, shares, record.labels[rows], parts)
     return called
@@ -56,8 +56,8 @@ def calls(record: Record, score: str, as_trained=False) -> np.ndarray:
 def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
     """Return a score of a run with its 95 % interval; arguments as in `calls`.
 
-    Where all nuclei of a class were found, or none, a bootstrap has nothing to draw from: the interval is then the
-    exact binomial one of as many trials as units hold the class.
+    A recall of 0 or 1 does not vary in a bootstrap: its interval is the exact binomial one, with as many trials as
+    there are units with the class.
     """
     found = _estimate(record, score, calls(record, score, as_trained))
     if score.startswith(_RECALL) and found.value in (0, 1):
@@ -69,9 +69,9 @@ def estimate(record: Record, score: str, as_trained=False) -> metrics.Estimate:
 
 
 def compare(better: Record, worse: Record, score: str, as_trained=False, n_samples=1000) -> metrics.Estimate:
-    """Return score(better) - score(worse), paired, by so many bootstrap samples; other arguments as in `calls`.
+    """Return score(better) - score(worse) with its paired bootstrap interval; other arguments as in `calls`.
 
-    DataError says that the two runs did not predict the same images of the same classes in the same folds.
+    It is a `DataError` if the runs did not predict the same images of the same classes in the same folds.
     """
     keys = ["sample_id", "repeat", "fold", "truth"]
     a, b = better.predictions, worse.predictions
@@ -83,7 +83,7 @@ def compare(better: Record, worse: Record, score: str, as_trained=False, n_sampl
 
 
 def gained(record: Record, score: str) -> metrics.Estimate:
-    """Return what a run's score gains, without training, when its calls are made for that score."""
+    """Return the gain of a run's score if its calls are made for that score instead of as trained."""
     return _estimate(record, score, calls(record, score), record.predicted)
 
 
@@ -94,7 +94,7 @@ def _estimate(record: Record, score: str, called, minus=None, n_samples=1000) ->
     function, rows = metrics.SCORES.get(score, of_class), slice(None)
     if score.startswith(_RECALL):
         k = record.classes.index(score.removeprefix(_RECALL))
-        # As sure as the units that hold the class are many; of none it is NaN.
+        # Only rows of the class count, so the interval follows from the number of their units; without any it is NaN.
         rows = record.labels == k if k in record.labels else rows
     called, minus = called[rows], None if minus is None else minus[rows]
     drawn = {"units": record.units[rows], "trainings": record.trainings[rows], "n_samples": n_samples}
@@ -102,11 +102,11 @@ def _estimate(record: Record, score: str, called, minus=None, n_samples=1000) ->
 
 
 def differences(pairs: dict, as_trained=False) -> pd.DataFrame:
-    """Return the paired difference of each run to its reference, with what its interval allows to say.
+    """Return the paired difference of each run to its reference, with a verdict from its interval.
 
-    `pairs` maps a row's name to the run and its reference, which predict the same test images in the same folds. A
-    column for each of `metrics.SCORES`: the difference, its 95 % interval and the verdict, "better", "worse", or
-    "undecided" (the interval holds 0).
+    `pairs` maps a row's name to the run and its reference, which predict the same test images in the same folds. Each
+    of `metrics.SCORES` has a column: the difference, its 95 % interval and the verdict, "better", "worse", or
+    "undecided" (the interval contains 0).
     """
     rows = {
         name: {readable(score): verdict(compare(*pair, score, as_trained)) for score in metrics.SCORES}
@@ -116,17 +116,17 @@ def differences(pairs: dict, as_trained=False) -> pd.DataFrame:
 
 
 def verdict(found: metrics.Estimate) -> str:
-    """Return a difference with its interval, and what that allows to say."""
+    """Return a difference with its interval and the verdict "better", "worse" or "undecided" as text."""
     return f"{found:+.2f} {'better' if found.low > 0 else 'worse' if found.high < 0 else 'undecided'}"
 
 
 def told(table: pd.DataFrame) -> list[str]:
-    """Return one sentence a row of `differences`."""
+    """Return one sentence per row of `differences`."""
     return [f"{name}: " + "; ".join(f"{s} {text}" for s, text in row.items()) + "." for name, row in table.iterrows()]
 
 
 def decided(row, verdict: str = "better") -> str:
-    """Return the scores on which a row of `differences` has a verdict, as words.
+    """Return the names of the scores for which a row of `differences` has the given verdict, as text.
 
     Examples
     --------
@@ -139,9 +139,9 @@ def decided(row, verdict: str = "better") -> str:
 
 
 def references(records: dict[str, Record], score: str = "accuracy") -> dict[str, float]:
-    """Return one score of named runs, to be drawn as lines beside others; the first is the largest class.
+    """Return one score of named runs for reference lines in a figure; the first is always calling the largest class.
 
-    `score` is a key of `metrics.SCORES`; the calls are made for it, as for the models beside the lines.
+    `score` is a key of `metrics.SCORES`; the calls are made for it, as for the models in the figure.
     """
 
     def value(record: Record, called) -> float:

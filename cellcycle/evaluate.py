@@ -1,6 +1,6 @@
-"""How right a model is on labelled nuclei, crops or fields alike: scores with intervals, by class, and its mistakes.
+"""Evaluate a model on labelled nuclei, crops or fields: scores with intervals, by class, and its mistakes.
 
-Calls are those of equally frequent classes, as balanced accuracy weighs them.
+Calls assume equally frequent classes, as for balanced accuracy.
 """
 
 import contextlib
@@ -26,18 +26,18 @@ from cellcycle.names import cell
 from cellcycle.phases import PHASES
 from cellcycle.predict.runtime import runtime_of
 
-# Beside a model's card: what was it trained on? One mark of pixels a line.
+# File beside a model's card with the marks of its training images, one per line.
 TRAINED_IMAGES = "trained_images.txt"
 _MOST_MISTAKES = 24
-# Of nuclei in a table of predictions; behind them stand the probabilities.
+# First columns of a table of predictions; those of probabilities follow.
 _COLUMNS = ("sample_id", "group", "truth", "call")
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Probabilities (N, K) of labelled nuclei, NaN where a model has no answer, and what follows from them.
+    """Probabilities (N, K) of labelled nuclei, NaN if a model has no answer, and the scores from them.
 
-    `thresholds` are those of prediction sets, (K,), or (N, K) where each nucleus has its own.
+    `thresholds` (K,), or (N, K), are those of prediction sets; `trained_on` the sample ids of known training images.
     """
 
     dataset: NucleusDataset
@@ -49,22 +49,22 @@ class Evaluation:
 
     @property
     def answered(self) -> np.ndarray:
-        """Nuclei (N,) to which the model has an answer."""
+        """Whether the model has an answer for each nucleus, (N,) bool."""
         return np.isfinite(self.probabilities).all(axis=1)
 
     @property
     def called(self) -> np.ndarray:
-        """Most probable classes (n,) of those answered."""
+        """Most probable class (n,) of each nucleus with an answer."""
         return self.probabilities[self.answered].argmax(axis=1)
 
     @property
     def confusion(self) -> pd.DataFrame:
-        """True classes down, called classes across."""
+        """Confusion counts of the nuclei with an answer, true classes in rows, called classes in columns."""
         matrix = metrics.confusion_matrix(self.labels[self.answered], self.called, len(self.classes))
         return pd.DataFrame(matrix, list(self.classes), list(self.classes)).rename_axis("truth")
 
     def predictions(self) -> pd.DataFrame:
-        """Return one row a nucleus: sample_id, group, truth, call and probabilities."""
+        """Return one row per nucleus: sample_id, group, truth, call ("" without an answer) and probabilities."""
         data, names = self.dataset, np.array([*self.classes, ""])
         calls = np.full(len(data), len(self.classes))
         calls[self.answered] = self.called
@@ -74,7 +74,7 @@ class Evaluation:
         return table.assign(**{f"p_{c}": self.probabilities[:, k].round(6) for k, c in enumerate(self.classes)})
 
     def scores(self) -> dict:
-        """Return all scores as JSON takes them; `drawn` says over what intervals are, groups or cells."""
+        """Return all scores as values for JSON; `drawn` says whether the bootstrap drew groups or cells."""
         is_in, n_classes = self.answered, len(self.classes)
         if not is_in.any():
             finding = "the model has no answer to any of its nuclei: no group of them shows a clear G1 peak"
@@ -90,7 +90,7 @@ class Evaluation:
         samples = metrics.bootstrap_matrices(labels, calls, n_classes, units)
 
         def n_units(of=slice(None)):
-            # What is of single cells is as sure as their number says, see `no_narrower`.
+            # Intervals over single cells are widened by `no_narrower` instead.
             return np.inf if units is None else len(np.unique(units[of]))
 
         means = metrics.means_of_shares(confusion)
@@ -101,7 +101,7 @@ class Evaluation:
                 shares, n_of = means[name]
                 spread = metrics.no_narrower(spread, n_of, shares)
             made["intervals"][name] = _ends(spread)
-        # A class that a sample does not call has no precision there.
+        # The recall of the transposed matrix is the precision, NaN in samples in which a class is never called.
         by_call = np.swapaxes(samples, -2, -1)
         for score, matrices, codes in ((metrics.recall, samples, labels), (metrics.precision, by_call, calls)):
             name, found = score.__name__, score(confusion)
@@ -136,9 +136,9 @@ def compared(labels, before, after, units) -> dict:
 
 
 def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
-    """Let a model (name, folder or `Checkpoint`) call labelled nuclei, as `load_dataset` takes them, and compare.
+    """Return the evaluation of a model (name, folder or `Checkpoint`) on labelled nuclei, as `load_dataset` takes them.
 
-    `output`: see `write_evaluation`, a .csv file outside a folder of `data`, new or of an earlier evaluation.
+    `output` is a .csv file for `write_evaluation`, outside a folder of `data`, new or of an earlier evaluation.
     """
     checkpoint = load_checkpoint(model)
     if output is not None:
@@ -163,9 +163,9 @@ def evaluate(model, data, output=None, on_error: str = "raise") -> Evaluation:
 
 
 def called(checkpoint: Checkpoint, dataset: NucleusDataset, found=None) -> np.ndarray:
-    """Return what the network says of nuclei, not calibrated, (N, K); NaN where their group has no clear G1 peak.
+    """Return the uncalibrated probabilities (N, K) of nuclei; NaN if the model needs a G1 peak and the group has none.
 
-    `found` is what `nuclei_of` gives of them, where that is known.
+    `found` is the result of `nuclei_of` for them, if it is known.
     """
     inputs = prepare(dataset, checkpoint.input_rule, found)
     usable = np.isfinite(inputs.images).all(axis=(1, 2, 3))
@@ -176,7 +176,7 @@ def called(checkpoint: Checkpoint, dataset: NucleusDataset, found=None) -> np.nd
 
 
 def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:
-    """Return labels (N,) as places in a model's classes; classes that it does not know are refused."""
+    """Return labels (N,) as indices into `classes`, those of the model `name`; an unknown class is a `DataError`."""
     if unknown := [c for c in dataset.classes if c not in classes]:
         finding = f"class {unknown[0]!r} is not known to {name}, which knows {', '.join(classes)}"
         raise DataError(dataset.name, finding, "rename the labels, leave them out, or train a model of these classes")
@@ -184,7 +184,7 @@ def codes_of(dataset: NucleusDataset, classes, name: str) -> np.ndarray:
 
 
 def check_outside(output: Path, data) -> None:
-    """Refuse to write into a folder of labelled nuclei: what lies there would be read as classes and nuclei."""
+    """Refuse to write into a folder of labelled nuclei, where files would be read as classes and nuclei."""
     check_path(output)
     folder = _place_of(data)
     if folder is not None and folder.is_dir() and Path(os.path.realpath(output)).is_relative_to(folder):
@@ -192,14 +192,14 @@ def check_outside(output: Path, data) -> None:
 
 
 def _place_of(data) -> Path | None:
-    """Return the folder or table of labelled nuclei, None where they were given otherwise."""
+    """Return the path of a folder or table of labelled nuclei, None for a `NucleusDataset` or the name of a set."""
     is_path = not (isinstance(data, NucleusDataset) or is_named(data))
     return Path(os.path.realpath(Path(data).expanduser())) if is_path else None
 
 
 def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
-    """Refuse to write an evaluation over, or among, what it is of."""
-    # What its pictures need is asked for before the work.
+    """Refuse an output that would overwrite the data or files that are not of an evaluation."""
+    # Imported here so that a missing package is reported before the work.
     from cellcycle import plots  # noqa: F401
 
     if Path(os.path.realpath(output)).suffix.lower() != ".csv":
@@ -213,17 +213,17 @@ def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
             raise SettingError(output, f"{file} is of the data, and would be overwritten", "give another name")
         if file.is_file() and not _was_written_here(file):
             raise SettingError(output, f"{file} is there and is of no evaluation", "give another name")
-    # So is whether the place takes a file at all.
+    # Test also before the work whether a file can be written there.
     with contextlib.suppress(_TriedError), whole_file(output):
         raise _TriedError
 
 
 class _TriedError(Exception):
-    """Ends the block of a `whole_file` that was only tried."""
+    """Ends a test of `whole_file` without writing the file."""
 
 
 def _was_written_here(file: Path) -> bool:
-    """Say whether a file is empty, or a picture or a table of an evaluation, with columns of its own alone."""
+    """Return whether a file is empty, or a figure or table of an evaluation without other columns."""
     if file.suffix == ".png":
         return has_mark(file, FIGURE)
     with open(file, encoding="utf-8", errors="replace") as stream:
@@ -239,7 +239,7 @@ def _beside(table: Path) -> dict[str, Path]:
 
 
 def write_evaluation(found: Evaluation, path: Path) -> None:
-    """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG), each whole or not at all."""
+    """Write predictions, confusion matrix (CSV and PNG) and the worst mistakes (PNG); no file is left incomplete."""
     from cellcycle import plots
 
     rows, beside = found.predictions(), _beside(path)
@@ -261,17 +261,17 @@ def write_evaluation(found: Evaluation, path: Path) -> None:
 
 
 def are_among(marks: np.ndarray, known: set[str]) -> np.ndarray:
-    """Return which images (N,) bool of `marks_of` a model has learned from, whose list is `known`."""
+    """Return which images (N,) bool, of `marks` (N, K), a model was trained on; `known` are its `trained_images`."""
     return np.isin(marks, list(known)).any(axis=1)
 
 
 def write_trained_images(folder: Path, marks) -> None:
-    """Write beside a model's card which images it learned from: all their `marks`, as `splits.marks_of` gives them."""
+    """Write the `marks` of the training images of a model, as from `splits.marks_of`, beside its card."""
     (folder / TRAINED_IMAGES).write_text("\n".join(sorted({*marks} - {""})) + "\n", encoding="utf-8")
 
 
 def trained_images(checkpoint: Checkpoint) -> set[str]:
-    """Return the marks of the images that a model learned from; none where its card knows of no list."""
+    """Return the marks of the training images of a model; an empty set if its card lists no such file."""
     file = checkpoint.folder / TRAINED_IMAGES
     if not file.is_file():
         if TRAINED_IMAGES in checkpoint.card["sha256"]:
@@ -287,7 +287,7 @@ def _number(value) -> float | None:
 
 
 def report(found: Evaluation) -> str:
-    """Return the scores in words."""
+    """Return the scores as text."""
     scores, lines = found.scores(), []
     for name in metrics.SCORES:
         low, high = scores["intervals"][name]

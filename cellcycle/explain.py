@@ -1,8 +1,8 @@
-"""Where a network looks, and what it goes by: maps with the checks that such maps need.
+"""Explain the calls of a network: saliency maps with the checks that they need, and the measurements behind the calls.
 
-A map that looks sensible proves nothing: some methods draw the outline of whatever they are shown. So each can be set
-beside that of a network with random weights, or trained on shuffled labels, beside another method, and against pictures
-in which the place that matters is known.
+A plausible map proves nothing, because some methods draw the outline of any image. Each map can therefore be compared
+with that of a network with random weights, or trained on shuffled labels, with that of another method, and with images
+in which the relevant place is known.
 
 Sources: Selvaraju RR et al. Grad-CAM. ICCV (2017); Zeiler MD, Fergus R. Visualizing and understanding
 convolutional networks. ECCV (2014), occlusion; Adebayo J et al. Sanity checks for saliency maps. NeurIPS (2018).
@@ -28,19 +28,18 @@ from cellcycle.training.augmentation import border_level
 from cellcycle.training.classifier import of_shape
 from cellcycle.training.loop import seeded
 
-# Sides of the smallest maps that still say where in a nucleus something lies.
+# Side in px of the smallest maps that still show where in a nucleus something lies.
 LEAST_MAP_PX = 8
-# A fall of a probability that is no more than the rounding of a network's sums may make.
+# Largest decrease of a probability that may be only rounding in a network's sums.
 _ROUNDING = 1e-5
 
 
 def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
-    """Return where each image speaks for a class (N, by default the network's call), by Grad-CAM: maps (N, H, W).
+    """Return Grad-CAM maps (N, H, W): where each image supports a class (N, by default the network's call).
 
-    The activations of the deepest layer whose maps are at least 8 px wide, each weighted by how much it raises the
-    class's logit, or of a network without convolutions gradient times input; the positive part. Maps run from 0 to 1,
-    the largest value of each, or are all 0. `inputs` are `Inputs` or images (N, C, H, W) of a fitted
-    `NetworkClassifier`.
+    A map is the positive part of the sum of activations in the deepest layer at least 8 px wide, weighted by their
+    gradients on the class's logit; for a network without convolutions, of gradient times input. Maps are scaled to a
+    maximum of 1, or all 0. `inputs` are `Inputs` or images (N, C, H, W) for a fitted `NetworkClassifier`.
     """
     attr = _captum()
     given, classes = _checked(classifier, inputs, classes)
@@ -58,10 +57,10 @@ def grad_cam(classifier, inputs, classes=None) -> np.ndarray:
 
 
 def occlusion(classifier, inputs, classes=None, window_px: int | None = None) -> np.ndarray:
-    """Return how much the probability of a class falls when a patch of the image is covered with background.
+    """Return maps of how much the probability of a class falls if a patch of the image is covered with background.
 
-    Maps and arguments are as in `grad_cam`; a map is 0 where covering raises the probability, and all of it where no
-    patch lowers it by more than rounding may. The patch, an eighth of the image wide, moves by half its side.
+    Maps and arguments are as in `grad_cam`; a map is 0 where covering raises the probability, and everywhere if no
+    patch lowers it by more than rounding. The patch, by default an eighth of the image wide, moves by half its side.
     """
     attr = _captum()
     given, classes = _checked(classifier, inputs, classes)
@@ -87,7 +86,7 @@ def occlusion(classifier, inputs, classes=None, window_px: int | None = None) ->
 
 
 def with_random_weights(classifier, part: str = "all", seed: int = 0):
-    """Return a copy of a classifier with random weights, of all layers or the last alone (`part` "all", "head")."""
+    """Return a copy of a classifier with random weights in all layers, or only the last (`part` "all" or "head")."""
     check_choice("part", part, ("head", "all"))
     seed = check_whole("seed", seed)
     made = copy.deepcopy(classifier)
@@ -100,9 +99,9 @@ def with_random_weights(classifier, part: str = "all", seed: int = 0):
 
 
 def similarity(maps, others) -> np.ndarray:
-    """Return the rank correlation (N,) of two maps (N, H, W) of each image: 1 the same order of places, 0 none.
+    """Return the rank correlation (N,) of two maps (N, H, W) per image: 1 for the same order of pixels, 0 for none.
 
-    A map without any variation gives 0.
+    A constant map gives 0.
 
     Examples
     --------
@@ -117,7 +116,7 @@ def similarity(maps, others) -> np.ndarray:
 
 
 def share_inside(maps, regions) -> np.ndarray:
-    """Return the share (N,) of each map (N, H, W) that lies in a region (N, H, W) bool; NaN for an empty map.
+    """Return the fraction (N,) of the sum of each map (N, H, W) in a region (N, H, W) bool; NaN for an empty map.
 
     Examples
     --------
@@ -131,11 +130,11 @@ def share_inside(maps, regions) -> np.ndarray:
 
 
 def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Put a small bright spot beside half of the nuclei, so that the place that matters is known.
+    """Return images with a small bright spot beside a random half of the nuclei, so that the relevant place is known.
 
-    Which half has nothing to do with phases: a network that tells them apart can only go by the spot. Returned are the
-    images (N, C, H, W), labels (N,), 1 with a spot, and regions (N, H, W) bool: the spot and its surroundings, a
-    quarter of the side wide, where it is or would have been.
+    The half does not depend on phases, so a network can separate it only by the spot. Returns images (N, C, H, W),
+    labels (N,), 1 with a spot, and regions (N, H, W) bool: the spot, or its place in images without, and its
+    surroundings, a quarter of the side wide.
     """
     rng, (n, _, height, width) = np.random.default_rng(check_whole("seed", seed)), np.shape(images)
     labels = rng.permutation(np.arange(n) % 2).astype(np.int64)
@@ -150,14 +149,14 @@ def plant_marks(images, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], units=None, seed=0) -> pd.DataFrame:
-    """Return how well measured features reproduce a network's calls, each alone and all but each.
+    """Return how well groups of measurements reproduce a network's calls, each alone and all without it.
 
-    A random forest learns the calls (not the truth) from the features, and is judged on nuclei it has not seen.
-    `groups` names the columns of what is measured; missing numbers become the median. Nuclei of one of the `units`
-    (N,), such as slides, stay together in folds and intervals.
+    A random forest learns the calls (not the truth) from the measurements, and is tested on held-out nuclei. `groups`
+    maps names to columns of `measured`; missing values become the median. Nuclei of one of the `units` (N,), such as
+    slides, stay together in folds and intervals.
 
-    One row a group, and "all": `alone` and `lost_without`, shares of the calls, each with `_low` and `_high` (95 %
-    interval); `lost_without` of "all" is its lead over the most frequent call.
+    One row per group, and "all": `alone`, the fraction of calls reproduced, and `lost_without`, the decrease without
+    the group, each with `_low` and `_high` (95 % interval); for "all" relative to always the most frequent call.
     """
     seed, calls = check_whole("seed", seed), np.unique(np.asarray(calls), return_inverse=True)[1]
     every = [c for columns in groups.values() for c in columns]
@@ -178,7 +177,7 @@ def what_explains(measured: pd.DataFrame, calls, groups: dict[str, list[str]], u
 
 
 def _learned(table, calls, units, seed: int) -> np.ndarray:
-    """Return the calls (N,) of forests for nuclei that they were not trained on."""
+    """Return the calls (N,) of random forests for nuclei on which they were not trained."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
@@ -188,7 +187,7 @@ def _learned(table, calls, units, seed: int) -> np.ndarray:
 
 
 def _captum():
-    """Import `captum.attr` without its progress bar's warning that a notebook has no widgets."""
+    """Return the module `captum.attr`, imported without its warning that a notebook has no widgets."""
     remedy = "run: pip install 'cellcycle[study]'"
     with needing("maps", "captum is not installed", remedy), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -210,7 +209,7 @@ def _checked(classifier, inputs, classes):
 
 
 def _over_views(classifier, inputs: Inputs, of_view: Callable) -> np.ndarray:
-    """Average the maps (N, 1, H, W) of all members, and of all positions in which the model sees images."""
+    """Return the mean (N, H, W) of the maps of all members and of all positions in which the model sees images."""
     model, maps = classifier.model_, []
     given = (inputs.images, inputs.measurements)
     images, measured = (torch.from_numpy(np.require(v, requirements="CW")) for v in given)
@@ -223,7 +222,7 @@ def _over_views(classifier, inputs: Inputs, of_view: Callable) -> np.ndarray:
 
 
 def _map_layer(network, shape) -> nn.Module | None:
-    """Return the deepest layer of a body whose maps are `LEAST_MAP_PX` wide or as wide as there are."""
+    """Return the deepest layer with maps of at least `LEAST_MAP_PX`, else the first; None without convolutions."""
     if not any(isinstance(module, nn.Conv2d) for module in network.body.modules()):
         return None
     x, found = torch.zeros(1, next(network.parameters()).shape[1], *shape), None

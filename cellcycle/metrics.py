@@ -1,7 +1,7 @@
 """Scores of a classifier, as pure functions of true labels and predicted classes or probabilities.
 
-All follow from the confusion matrix, so that thousands of bootstrap samples cost one matrix product. `labels` are (N,)
-int in [0, K), a `matrix` (..., K, K) counts, the truth in rows. A call is made for a score: `call`.
+All are computed from confusion matrices, so that thousands of bootstrap samples cost one matrix product. `labels` are
+(N,) int in [0, K), a `matrix` (..., K, K) holds counts, the truth in rows. `call` makes the calls for a score.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from cellcycle.errors import SettingError, check_choice, check_whole
 
 
 def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:
-    """Count images by true class (rows) and predicted class (columns): (K, K) int64.
+    """Return the number of images by true class (rows) and predicted class (columns), (K, K) int64.
 
     Examples
     --------
@@ -28,20 +28,20 @@ def confusion_matrix(labels, predicted, n_classes: int) -> np.ndarray:
 
 
 def accuracy(matrix) -> np.ndarray:
-    """Return the share of images called right, from confusion matrices (..., K, K)."""
+    """Return the fraction of images with a right call (...,), from confusion matrices (..., K, K)."""
     matrix = np.asarray(matrix)
     return np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=(-2, -1))
 
 
 def recall(matrix) -> np.ndarray:
-    """Return the share of each class that was found, (..., K); NaN for a class without images."""
+    """Return the fraction of each class that was called right, (..., K); NaN for a class without images."""
     matrix = np.asarray(matrix, dtype=float)
     with np.errstate(invalid="ignore"):
         return np.diagonal(matrix, axis1=-2, axis2=-1) / matrix.sum(axis=-1)
 
 
 def precision(matrix) -> np.ndarray:
-    """Return the share of each class's calls that were right, (..., K); 0 for a class never called."""
+    """Return the fraction of right calls among the calls of each class, (..., K); 0 for a class never called."""
     matrix = np.asarray(matrix, dtype=float)
     called = matrix.sum(axis=-2)
     return np.diagonal(matrix, axis1=-2, axis2=-1) / np.where(called == 0, 1, called)
@@ -61,25 +61,25 @@ def balanced_accuracy(matrix) -> np.ndarray:
 
 
 SCORES = {"accuracy": accuracy, "macro_f1": macro_f1, "balanced_accuracy": balanced_accuracy}
-# One number for all classes: a threshold for each would be fitted to a few images of the rarest.
+# Exponents of the prior in `call`. One for all classes, because a threshold per class would be fitted to few images.
 _POWERS = np.linspace(0, 1, 11)
-# The ends of every interval: it covers 95 %.
+# Quantiles at the ends of every interval, which covers 95 %.
 _ENDS = [(1 - 0.95) / 2, (1 + 0.95) / 2]
-# How far intervals go at most.
+# Limits of intervals.
 SHARE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 
 
 def call(probabilities, score: str, trained_shares, test_shares, labels=None, parts=None) -> np.ndarray:
-    """Return the calls (N,) that are best for a score, one of `SCORES`, by one rule for every model.
+    """Return the calls (N,) that are best for a score, one of `SCORES`, by the same rule for every model.
 
-    For accuracy the class that is most probable under the shares of the tested population, for balanced accuracy
-    under equal shares. Any other, as macro F1, lies between: the shares are raised to a power in [0, 1] that the other
-    parts of the images choose, so that none helps to choose its own call. It is the middle of the powers whose score
-    there cannot be told from the highest, by the standard error over parts: the highest alone would be picked by luck.
+    For accuracy the call is the most probable class with the shares of the tested population as prior, for balanced
+    accuracy with equal shares. For others, such as macro F1, the shares are raised to a power in [0, 1], which is
+    chosen on the other parts of the images, so that no image affects its own call. Of the powers whose score is within
+    one standard error over parts of the highest, the middle one is taken, because the highest alone may be by chance.
 
-    The shares of the classes (K,) are those under which the probabilities (N, K) were made (equal after balancing, for
-    a network sees no others), and those in the population to be called: a stated prior. Scores other than these two
-    need the true classes (N,) and the test fold of each image (N,), of which there are at least two.
+    `trained_shares` (K,) are the shares of the classes under which the probabilities (N, K) were made (equal after
+    balancing), `test_shares` (K,) those in the population to be called: a stated prior. Other scores than these two
+    need the true classes `labels` (N,) and the test fold `parts` (N,) of each image, of which there are at least two.
 
     Elkan, The foundations of cost-sensitive learning, IJCAI 2001: probabilities under other shares. Lipton, Elkan and
     Naryanaswamy, Optimal thresholding of classifiers to maximize F1 measure, ECML 2014: F1 wants a class called more
@@ -98,7 +98,7 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
     for name, shares in {"trained_shares": trained_shares, "test_shares": test_shares}.items():
         if shares.shape != probabilities.shape[1:] or not (shares >= 0).all():
             raise SettingError(name, f"{shares.tolist()} are no shares", "give a number of 0 or more for each class")
-    # A class that was not there to be trained on is not called.
+    # A class without training images is never called.
     evidence = np.divide(probabilities, trained_shares, out=np.zeros_like(probabilities), where=trained_shares > 0)
     if score in ("accuracy", "balanced_accuracy"):
         return (evidence * (test_shares if score == "accuracy" else 1)).argmax(axis=1)
@@ -119,7 +119,7 @@ def call(probabilities, score: str, trained_shares, test_shares, labels=None, pa
 
 
 def _middle_power(matrices: np.ndarray, score: Callable) -> int:
-    """Return which of the powers to take for a score, by confusion matrices of parts, (P, powers, K, K)."""
+    """Return the index of the power to use for a score, from confusion matrices of parts (P, powers, K, K)."""
     whole, single = score(matrices.sum(axis=0)), score(matrices)
     best = int(whole.argmax())
     if len(matrices) == 1:
@@ -130,7 +130,7 @@ def _middle_power(matrices: np.ndarray, score: Callable) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score with its 95 % bootstrap interval, see `with_interval`; NaN where nothing is known of it."""
+    """A score with its 95 % bootstrap interval, see `with_interval`; NaN for what is unknown."""
 
     value: float
     low: float
@@ -143,21 +143,21 @@ class Estimate:
         spec = spec or ".2f"
         value, low, high = ("-" if of != of else f"{of:{spec}}" for of in (self.value, self.low, self.high))
         if spec[0] == "+" and spec[-1] == "f" and (self.low > 0 == float(low) or self.high < 0 == float(high)):
-            # A difference that is decided shows it: a bound that would round to 0 gets more digits, and so do all.
+            # If an interval excludes 0 but a bound would round to 0, all numbers get more digits.
             return format(self, f"+.{int(spec[2:-1]) + 1}f")
         ends = "-" if "-" in (low, high) else f"{low}, {high}"
         return f"{value} [{ends}]"
 
     def columns(self, name: str) -> dict[str, float]:
-        """Return it as a row of a table has it: `<name>`, `<name>_low` and `<name>_high`."""
+        """Return the columns of a table row: `<name>`, `<name>_low` and `<name>_high`."""
         return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
 
 
 def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=0, limits=SHARE) -> Estimate:
-    """Return the number that a statistic makes of weighted rows, with its interval, which ends at `limits` at most.
+    """Return the value of a statistic of weighted rows with its bootstrap interval, clipped to `limits`.
 
-    The statistic takes weights (n_rows,) float64, how often each row was drawn. `units` (n_rows,) are what is drawn,
-    with replacement, all rows of one together: the group where it is known, the sample id where repeated
+    The statistic takes weights (n_rows,) float64, the number of times that each row was drawn. `units` (n_rows,) are
+    drawn with replacement, all rows of one together: the group if it is known, the sample id if repeated
     cross-validation predicts each image several times; None draws single rows.
     """
     unit_of, drawn = draws(n_rows, units, n_samples, seed)
@@ -168,7 +168,7 @@ def bootstrap(statistic: Callable, n_rows: int, units=None, n_samples=500, seed=
 def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=1000, seed=0) -> np.ndarray:
     """Return confusion matrices (n_samples, K, K) int64 of bootstrap samples; `units` as in `bootstrap`.
 
-    Units are drawn over all classes, so that class counts vary, too: with 21 M images that is part of the uncertainty.
+    Units are drawn over all classes, so that class counts vary: with 21 images of M that is part of the uncertainty.
     """
     unit_of, drawn = draws(len(labels), units, n_samples, seed)
     per_unit = np.zeros((drawn.shape[1], n_classes * n_classes))
@@ -177,7 +177,7 @@ def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=
 
 
 def drawn_by(groups, labels) -> np.ndarray | None:
-    """Return groups (N,), `units` of `bootstrap`; None where each is of one row, or a class lies in two or fewer."""
+    """Return groups (N,) as `units` of `bootstrap`; None if each has one row, or a class is in two or fewer."""
     groups, labels = None if groups is None else np.asarray(groups), np.asarray(labels)
     if groups is None or len(np.unique(groups)) == len(groups):
         return None
@@ -187,11 +187,11 @@ def drawn_by(groups, labels) -> np.ndarray | None:
 def estimate(
     score: Callable, labels, predicted, n_classes: int, units=None, minus=None, n_samples=1000, seed=0, trainings=None
 ) -> Estimate:
-    """Return a score of calls with its interval, or how much higher it is than that of the calls `minus`.
+    """Return a score of calls with its interval, or its difference to the score of the calls `minus`.
 
-    `score` gives one number for each of confusion matrices (..., K, K); `units` are those of `bootstrap`. A difference
-    is paired, by the same samples of both: what makes an image hard for both cancels. `trainings` (N,) tell which
-    training (repeat and fold) called each row: the interval then covers their luck as well as that of the units.
+    `score` maps confusion matrices (..., K, K) to one number each; `units` are those of `bootstrap`. A difference is
+    paired (both use the same samples), so that the difficulty of images cancels. `trainings` (N,) name the training
+    (repeat and fold) that called each row: the interval then covers the variance of trainings as well as of units.
     """
 
     def less_other(statistic):
@@ -212,11 +212,11 @@ def estimate(
 
 
 def _two_ways(value, samples, numbers, limits) -> Estimate:
-    """Return the interval of a score whose rows share units and trainings, each drawn alone, and cells of the two.
+    """Return the interval of a score from samples of units, of trainings, and of their combinations (cells).
 
-    What units and trainings have in common is in the variance of either, so it is taken off once (Cameron, Gelbach and
-    Miller, Robust inference with multiway clustering, J. Business & Economic Statistics 2011). The rest is as in
-    `with_interval`.
+    The variance that units and trainings share is in both of their variances, so it is subtracted once (Cameron,
+    Gelbach and Miller, Robust inference with multiway clustering, J. Business & Economic Statistics 2011). The rest is
+    as in `with_interval`.
     """
     by_unit, by_training, by_cell = (np.nanvar(s) * n / (n - 1) for s, n in zip(samples, numbers, strict=True))
     deviations = (samples[0] - value) + (samples[1] - value)
@@ -230,7 +230,7 @@ def _two_ways(value, samples, numbers, limits) -> Estimate:
 
 
 def _cells(labels, predicted, n_classes: int) -> np.ndarray:
-    """Return the cell of the flattened confusion matrix into which each image falls; refuse what falls into none."""
+    """Return the index (N,) of each image in the flattened confusion matrix; refuse codes outside of 0 to K - 1."""
     codes = {"labels": np.asarray(labels), "predicted": np.asarray(predicted)}
     if np.ndim(labels) != 1 or np.shape(labels) != np.shape(predicted):
         finding = f"{np.shape(predicted)} calls for {np.shape(labels)} labels"
@@ -244,18 +244,18 @@ def _cells(labels, predicted, n_classes: int) -> np.ndarray:
 
 
 def draws(n_rows: int, units, n_samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the unit of each row (n_rows,), and how often each unit is drawn (n_samples, U)."""
+    """Return the number of the unit of each row (n_rows,), and how often each unit is drawn (n_samples, U)."""
     seed, n_samples = check_whole("seed", seed), check_whole("n_samples", n_samples, 1)
     units = np.arange(n_rows) if units is None else np.asarray(units)
     if units.shape != (n_rows,) or not n_rows:
-        # One for all would draw the same sample each time: an interval of no width.
+        # A single value for all rows would draw the same sample each time, with an interval of width 0.
         raise SettingError("units", f"their shape is {units.shape}, of {n_rows} rows", "give one a row")
     _, unit_of = np.unique(units, return_inverse=True)
     return unit_of, _times(int(unit_of.max()) + 1, n_samples, seed)
 
 
-# All scores of a table are of the same units, its recalls of those of a class; drawing them (and the trainings, and
-# both) is most of the work.
+# Cached, because all scores of a table use the same units, and its recalls those of a class; drawing these (and the
+# trainings, and both) is most of the work.
 @lru_cache(maxsize=12)
 def _times(n_units: int, n_samples: int, seed: int) -> np.ndarray:
     drawn = np.random.default_rng(seed).multinomial(n_units, np.full(n_units, 1 / n_units), size=n_samples)
@@ -265,10 +265,10 @@ def _times(n_units: int, n_samples: int, seed: int) -> np.ndarray:
 
 
 def with_interval(value, samples, n_units=np.inf, limits=(-np.inf, np.inf)) -> Estimate:
-    """Return a number with the 95 % interval of its bootstrap samples; NaN among them count for nothing.
+    """Return a number with the 95 % interval of its bootstrap samples, in which NaN are ignored.
 
-    Samples of n units deviate too little, by sqrt((n - 1) / n), and few tell little of how far they deviate: both are
-    made up for, the latter by Student's t, as far as the limits. Of one unit nothing is known.
+    Samples of n units deviate too little, by the factor sqrt((n - 1) / n), and with few units the deviation itself is
+    uncertain. Both are corrected, the latter by Student's t, and the ends clipped to `limits`. One unit gives NaN.
     """
     if np.isnan(samples).all() or n_units < 2:
         return Estimate(float(value), float("nan"), float("nan"))
@@ -278,7 +278,7 @@ def with_interval(value, samples, n_units=np.inf, limits=(-np.inf, np.inf)) -> E
 
 
 def wilson(share: np.ndarray, n) -> tuple[np.ndarray, np.ndarray]:
-    """Return both ends of Wilson's 95 % interval of shares (K,), each of n nuclei or of as many as n (K,) says.
+    """Return both ends of Wilson's 95 % interval of shares (K,), each of n nuclei; n is a number or (K,).
 
     Examples
     --------
@@ -288,15 +288,14 @@ def wilson(share: np.ndarray, n) -> tuple[np.ndarray, np.ndarray]:
     z2, share, n = ndtri(0.975) ** 2, np.asarray(share, dtype=float), np.maximum(np.asarray(n, dtype=float), 1)
     middle = share + z2 / (2 * n)
     half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2)))
-    # Rounding must not part the end from a share of 0 or 1.
+    # Clipped, because rounding must not move an end beyond a share of 0 or 1.
     return np.clip((middle - half) / (1 + z2 / n), 0, share), np.clip((middle + half) / (1 + z2 / n), share, 1)
 
 
 def no_narrower(found: Estimate, n_of, shares=None) -> Estimate:
-    """Return the mean of shares (C,) of n_of (C,) images with its interval, made as wide as Wilson's of them.
+    """Return an estimate, the mean of `shares` (C,) of n_of (C,) images, with an interval at least as wide as Wilson's.
 
-    Of few images or groups, all alike, the bootstrap is too sure, of none it says nothing. Without `shares` the number
-    is one itself.
+    With few equal images or groups the bootstrap interval is too narrow. Without `shares` the value is the only share.
     """
     shares = np.atleast_1d(found.value if shares is None else shares)
     ends = np.array(wilson(shares, np.atleast_1d(n_of))) - shares
@@ -305,9 +304,9 @@ def no_narrower(found: Estimate, n_of, shares=None) -> Estimate:
 
 
 def means_of_shares(matrix: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return of those of `SCORES` that are means of shares these (C,), and of how many images (C,) each is.
+    """Return for each of `SCORES` the shares (C,) of which it is the mean, and the number of images (C,) of each share.
 
-    F1 is taken as the share of right ones among half of all that are of a class or called so.
+    F1 is the share of right calls in the mean of the numbers of images and of calls of a class.
     """
     truth, calls, right = matrix.sum(axis=1), matrix.sum(axis=0), np.diagonal(matrix)
     number = {"accuracy": matrix.sum()[np.newaxis], "macro_f1": (truth + calls) / 2, "balanced_accuracy": truth}

@@ -1,8 +1,8 @@
-"""Run records: one folder a run, written whole or not at all, found again by settings and data.
+"""Run records: one folder per run, written completely or not at all, and found by settings and data.
 
-A record holds `run.json` (all settings, the data, versions, times, and a hash of itself), `predictions.csv` (one row a
-test image, fold and repeat) and `history.csv` (one row an epoch, for models that train by epochs). It is named by its
-data and by those of its settings that differ from their defaults, so that a new setting orphans no record.
+A record holds `run.json` (all settings, the data, versions, times, and a hash of itself), `predictions.csv` (one row
+per test image, fold and repeat) and `history.csv` (one row per epoch, for models that train by epochs). Its name comes
+from its data and the settings that differ from their defaults, so that old records are found after a setting is added.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from cellcycle.errors import RecordError, SettingError
 from cellcycle.files import sha256_of, whole_folder
 
 FORMAT = 2
-# Settings that name a record whatever their value, in the order in which its folder's name shows them.
+# Settings that are in the name of a record even at their defaults, in the order of the folder's name.
 NAMED = ("model", "training_set")
 _PACKAGES = ("numpy", "pandas", "scikit-learn", "scipy", "torch", "torchvision")
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run, read from its folder; or runs of one model under several seeds, read as one: its `parts`.
+    """A finished run, read from its folder; or several runs (`parts`) of one model with different seeds, read as one.
 
-    With `rows` it holds these of its predictions alone.
+    With `rows` it holds only these rows of its predictions.
     """
 
     folder: Path
@@ -42,12 +42,12 @@ class Record:
 
     @property
     def config(self) -> dict:
-        """What was run: model, training set, seed, folds and every other setting."""
+        """All settings of the run: model, training set, seed, folds and others."""
         return self.run["config"]
 
     @property
     def data(self) -> dict:
-        """On what: name, origin, identity, classes and counts."""
+        """Its data: name, origin, identity, classes and counts."""
         return self.run["data"]
 
     @property
@@ -57,7 +57,7 @@ class Record:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """One row a test image, fold and repeat: sample_id, group, repeat, fold, truth, p_<class>..."""
+        """One row per test image, fold and repeat: sample_id, group, repeat, fold, truth, p_<class>..."""
         if self.parts:
             return _numbered(part.predictions for part in self.parts)
         words = dict.fromkeys(("sample_id", "group", "truth"), str)
@@ -66,7 +66,7 @@ class Record:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row a repeat, fold and epoch; empty for a model that does not train by epochs."""
+        """One row per repeat, fold and epoch; empty for a model that does not train by epochs."""
         if self.parts:
             return _numbered(part.history for part in self.parts)
         file = self.folder / "history.csv"
@@ -79,7 +79,7 @@ class Record:
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        """What the model gave each class, (rows, K) float64."""
+        """Probability of each class, (rows, K) float64."""
         return _fixed(self.predictions[[f"p_{c}" for c in self.classes]].to_numpy())
 
     @cached_property
@@ -89,32 +89,32 @@ class Record:
 
     @cached_property
     def units(self) -> np.ndarray:
-        """What a bootstrap draws: the group where there is one, else the image, (rows,) str."""
+        """Units of the bootstrap: the group of each row if it has one, else the image, (rows,) str."""
         table = self.predictions
         return _fixed(np.where(table["group"] != "", "group " + table["group"], table["sample_id"]))
 
     @cached_property
     def trainings(self) -> np.ndarray:
-        """Which training called each row, (rows,) int64: numbers of repeat and fold."""
+        """Number of the training (repeat and fold) that called each row, (rows,) int64."""
         return _fixed(self.predictions.groupby(["repeat", "fold"]).ngroup().to_numpy())
 
 
 def _fixed(array: np.ndarray) -> np.ndarray:
-    """Return an array that is kept and given to all who ask: nobody writes into it."""
+    """Return a read-only view, because the cached array is shared by all callers."""
     array = array.view()
     array.flags.writeable = False
     return array
 
 
 def _numbered(tables) -> pd.DataFrame:
-    """Return tables one below the other, numbered by repeat."""
+    """Return the concatenated tables with their number in the column repeat."""
     return pd.concat([table.assign(repeat=i) for i, table in enumerate(tables)], ignore_index=True)
 
 
 def join_repeats(records) -> Record:
-    """Return runs of one model, each under a seed of its own, as one record of repeated cross-validation.
+    """Return runs of one model with different seeds as one record of repeated cross-validation.
 
-    RecordError says that they differ in more than the seed, or are repeated already.
+    A `RecordError` is raised if they differ in more than the seed, or are already repeated.
     """
     first = records[0]
     for record in records:
@@ -131,7 +131,7 @@ def prediction_table(sample_ids, groups, truth, probabilities, classes, repeat=0
 
     `sample_ids` and `truth` (N,) are names; `probabilities` (N, K) are in the order of `classes`.
     """
-    # As arrays: columns of other tables would be matched by their index, not by their order.
+    # Converted to arrays, because pandas would align columns of other tables by their index, not by their order.
     probabilities = np.asarray(probabilities, dtype=np.float64)
     table = pd.DataFrame({"sample_id": np.asarray(sample_ids)})
     table["group"] = "" if groups is None else [str(g) for g in groups]
@@ -142,7 +142,7 @@ def prediction_table(sample_ids, groups, truth, probabilities, classes, repeat=0
 
 
 def key_of(config: dict, defaults: dict | None = None) -> dict:
-    """Return the settings that name a record: all of `config` that `defaults` does not hold with the same value.
+    """Return the settings that identify a record: those of `config` that differ from or are not in `defaults`.
 
     Examples
     --------
@@ -154,14 +154,14 @@ def key_of(config: dict, defaults: dict | None = None) -> dict:
 
 
 def run_id(key: dict, data_identity: str) -> str:
-    """Return the folder name of a run: readable, and different for every key and data set.
+    """Return the folder name of a run, readable and unique for every key and data set.
 
     Examples
     --------
     >>> run_id({"model": "nagao6", "training_set": "D3"}, "abc")
     'nagao6_D3_43cf0042d1'
     """
-    # The 1 stood for the format when the names were made; it stays, for they are written in cards and texts.
+    # 1 was the format when names were introduced; it stays, because cards and texts contain these names.
     text = json.dumps(as_json([1, key, data_identity]), sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
     parts = [str(key[name]) for name in NAMED if key.get(name)]
@@ -169,10 +169,10 @@ def run_id(key: dict, data_identity: str) -> str:
 
 
 def write_run(root, config: dict, data: dict, predictions, history=None, defaults=None, **facts) -> Record:
-    """Write one run's record into a folder under `root`; a whole record of these settings that stands there stays.
+    """Write the record of a run into a folder under `root` and return it; an intact record of these settings stays.
 
-    `config` is every setting of the run, seed included; those with their value in `defaults` do not name it. `data` is
-    what `NucleusDataset.describe` gives, `predictions` a `prediction_table`, `facts` are of the run, e.g. `train_s`.
+    `config` holds all settings of the run with the seed; those equal to `defaults` do not identify it. `data` is the
+    result of `NucleusDataset.describe`, `predictions` a `prediction_table`; `facts` describe the run, e.g. `train_s`.
     """
     wanted = (root, config, data["identity"], defaults)
     if found := _whole(*wanted):
@@ -187,7 +187,7 @@ def write_run(root, config: dict, data: dict, predictions, history=None, default
             run = {"format": FORMAT, "config": config, "data": data, "sha256": hashes, "versions": package_versions()}
             write_facts(work, run | facts)
     except SettingError:
-        # Another process may have written the same run meanwhile; a whole record stays.
+        # Another process may have written the same run meanwhile; an intact record stays.
         if found := _whole(*wanted):
             return found
         raise
@@ -195,14 +195,14 @@ def write_run(root, config: dict, data: dict, predictions, history=None, default
 
 
 def write_facts(folder: Path, run: dict) -> None:
-    """Write `run.json` with the hash of all that it says."""
+    """Write `run.json` with the hash of its content."""
     run = as_json(run)
     text = json.dumps(run | {"facts_sha256": _facts_sha256(run)}, indent=1)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
 
 
 def read_run(folder) -> Record:
-    """Read a record; RecordError names a file that is missing, damaged or altered."""
+    """Return the record in a folder; a missing, damaged or altered file is a `RecordError`."""
     folder = Path(folder)
 
     def wrong(name: str, finding: str) -> RecordError:
@@ -232,9 +232,9 @@ def read_run(folder) -> Record:
 
 
 def find_run(root, config: dict, data_identity: str, defaults: dict | None = None) -> Record | None:
-    """Return the record of these settings and data under `root`; RecordError if it is damaged or altered.
+    """Return the record of these settings and data under `root`; a damaged or altered one is a `RecordError`.
 
-    None where there is none, and where a default has changed since the record was made: it was another run.
+    None if there is none, or if a default has changed since the record was made, so that it is of another run.
     """
     folder = Path(root) / run_id(key_of(config, defaults), data_identity)
     if not os.path.isdir(folder):
@@ -245,7 +245,7 @@ def find_run(root, config: dict, data_identity: str, defaults: dict | None = Non
 
 
 def load_runs(root) -> list[Record]:
-    """Return all whole records under `root`, ordered by folder name; damaged ones raise RecordError."""
+    """Return all records under `root`, ordered by folder name; a damaged one is a `RecordError`."""
     return [read_run(file.parent) for file in sorted(Path(root).glob("[!.]*/run.json"))]
 
 

@@ -1,4 +1,4 @@
-"""Folds for cross-validation, and the checks that nothing of a test fold reaches training."""
+"""Folds for cross-validation, and checks that no test image, copy of one, or image of its group is in training."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,20 +12,22 @@ from scipy.sparse.csgraph import connected_components
 from cellcycle.errors import DataError, check_whole
 from cellcycle.segmentation.regions import border_of
 
-# An image is known again by so much of its middle, if that has so many values.
+# The fingerprint of the centre of an image: its side in px, its least number of different values, and the least share
+# of local extrema for the fingerprint of the order of its values.
 _MIDDLE_PX, _LEAST_VALUES, _LEAST_NOISE = 24, 16, 0.02
-# Images overlap that share a square of so many pixels a side, with as many values; of all squares one in so many is
-# compared, chosen by what it holds, so that every image chooses the same.
+# Images overlap if they share a square of this side in px with enough values. One square in 16 is compared, chosen by
+# its hash, so that every image chooses the same. A square that occurs more than 10 times, and more often than a tenth
+# of the number of images, is ignored.
 _SQUARE_PX, _ONE_IN, _MOST_SHARING = 10, 16, 10
-# Two images are alike of which what differs round the nucleus is so much correlated: of 445 Jurkat, 584 HeLa and 500
-# simulated cells at most 5 % are like another, of their copies with noise, blurred or as JPEG three in four or more.
+# Two images are alike if their intensities along circles around the nucleus correlate at least this much: at most 5 %
+# of 445 Jurkat, 584 HeLa and 500 simulated cells, and at least 75 % of copies with noise, blurred or as JPEG.
 _ALIKE, _N_LOOKED_AT = 0.98, 300
 _ANGLES, _RADII = (np.linspace(0, most, n, endpoint=False) for most, n in ((2 * np.pi, 32), (1.6, 12)))
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """One train/test division: the indices (int64, 1-D) of the images on each side."""
+    """One train/test split: the indices (int64, 1-D) of the images on each side."""
 
     repeat: int
     fold: int
@@ -34,12 +36,12 @@ class Fold:
 
 
 def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classes=None, least=None) -> list[Fold]:
-    """Divide images into folds with the same share of every class in each, `n_repeats` times in different ways.
+    """Return stratified folds, with about the same share of every class, for `n_repeats` different divisions.
 
     `labels` (N,) are the classes of the images, `classes` their names for messages. Images with the same group (a
-    field, a well, copies of one nucleus) stay on one side. DataError says that fewer than two classes occur, or that a
-    class has fewer images (or groups) than there are folds, or than `least`; without `least` also that whole groups
-    leave a fold no image of a class to train on.
+    field, a well, copies of one nucleus) stay on one side. It is a `DataError` if fewer than two classes occur, or if a
+    class has fewer images (or groups) than there are folds, or than `least` if given; without `least` also if a fold
+    has no image of a class to train on, because groups stay whole.
     """
     from sklearn.model_selection import StratifiedKFold
     from sklearn.utils.multiclass import check_classification_targets
@@ -76,10 +78,10 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
 
 
 def _grouped_parts(labels, groups, n_folds: int, seed: int):
-    """Return (train, test) indices of each fold, groups whole and classes shared out evenly.
+    """Return (train, test) indices of each fold, with whole groups and classes spread evenly.
 
-    Division 0 is scikit-learn's, which deals the most uneven groups first, and so gives the same folds under any seed.
-    Further divisions deal the groups in random order.
+    Seed 0 uses scikit-learn, which assigns the most uneven groups first and so gives the same folds for any seed. Other
+    seeds assign the groups in random order.
     """
     if seed == 0:
         from sklearn.model_selection import StratifiedGroupKFold
@@ -93,7 +95,7 @@ def _grouped_parts(labels, groups, n_folds: int, seed: int):
     held = np.zeros((n_folds, shares.shape[1]))
     fold_of = np.empty(len(shares), dtype=np.int64)
     for group in np.random.default_rng(seed).permutation(len(shares)):
-        # The fold that leaves the classes spread most evenly, the emptiest of these.
+        # Choose the fold that leaves the classes spread most evenly, and the emptiest of equal ones.
         spread = [(held + np.outer(np.arange(n_folds) == f, shares[group])).std(axis=0).mean() for f in range(n_folds)]
         fold_of[group] = np.lexsort((held.sum(axis=1), np.round(spread, 12)))[0]
         held[fold_of[group]] += shares[group]
@@ -102,7 +104,7 @@ def _grouped_parts(labels, groups, n_folds: int, seed: int):
 
 
 def image_fingerprints(images) -> np.ndarray:
-    """Return one fingerprint (N,) an image (C, H, W), the same for quarter turns and mirror images of its pixels."""
+    """Return one fingerprint (N,) per image (C, H, W), the same for its quarter turns and mirror images."""
     prints = []
     for image in map(np.asarray, images):
         turned = (np.rot90(image, k, axes=(1, 2)) for k in range(4))
@@ -112,17 +114,17 @@ def image_fingerprints(images) -> np.ndarray:
 
 
 def _middle(image: np.ndarray) -> np.ndarray:
-    """Return the middle of an image, the same however wide it was cut; the whole where that has few values."""
+    """Return the centre of an image, which does not depend on the width of the crop; the whole if it has few values."""
     (above, left) = (max(side - _MIDDLE_PX, 0) // 2 for side in image.shape[1:])
     middle = image[:, above : image.shape[1] - above, left : image.shape[2] - left]
     return middle if len(np.unique(middle)) >= _LEAST_VALUES else image
 
 
 def marks_of(images, about=None) -> np.ndarray:
-    """Return by what each image (C, H, W) is known again (N, 3): fingerprints of it and of its middle, and of an order.
+    """Return three fingerprints (N, 3) of each image (C, H, W): of its pixels, its centre, and the order of values.
 
-    That is the order of the values in its middle, or in that of the image `about` the same nucleus, which a brightness
-    or more bits leave as it is; "" where there is no noise, so that other nuclei have the same.
+    The order is that in the centre of the image, or of its image in `about`, of the same nucleus. It does not change
+    with brightness or bit depth; it is "" for images without noise, in which different nuclei have the same order.
     """
     middles = [_middle(np.asarray(image)) for image in (images if about is None else about)]
     orders = [np.unique(m, return_inverse=True)[1].reshape(m.shape).astype("<i4") for m in middles]
@@ -131,7 +133,7 @@ def marks_of(images, about=None) -> np.ndarray:
 
 
 def _is_noisy(image: np.ndarray) -> bool:
-    """Say whether many pixels (C, H, W) are brighter or darker than all four beside them: two in five of pure noise."""
+    """Return whether many pixels (C, H, W) are local extrema of their four neighbours: two in five in pure noise."""
     inner = image[:, 1:-1, 1:-1]
     if not inner.size:
         return False
@@ -140,10 +142,10 @@ def _is_noisy(image: np.ndarray) -> bool:
 
 
 def overlapping(images) -> np.ndarray:
-    """Return a number (N,) of each image (C, H, W), the same for images that show a part of one picture.
+    """Return a number (N,) for each image (C, H, W), the same for crops that overlap in one picture.
 
-    Such are crops about two neighbours, or about either half of one division: pixel by pixel they share a square of
-    their first channel. What a tenth of all images share was written on them.
+    Examples are crops around two neighbours or the halves of one division: they share all pixels of a square in their
+    first channel. Squares shared by very many images (`_MOST_SHARING`) were drawn on them and are ignored.
     """
     weights = np.random.default_rng(0).integers(0, 2**63, (2, _SQUARE_PX), np.uint64) * np.uint64(2) + np.uint64(1)
     squares = [_squares(np.asarray(image[0], dtype=np.float32), weights) for image in images]
@@ -158,9 +160,9 @@ def overlapping(images) -> np.ndarray:
 
 
 def _squares(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the hashes (M,) uint64 of some squares of an image (H, W) float32, wherever in it they lie.
+    """Return the hashes (M,) uint64 of chosen squares of an image (H, W) float32; they do not depend on the place.
 
-    Columns and rows of a square are added up by `weights` (2, side), odd numbers.
+    A hash is the sum over columns and rows with odd `weights` (2, side).
     """
     if min(image.shape) < _SQUARE_PX:
         return np.empty(0, np.uint64)
@@ -173,24 +175,24 @@ def _squares(image: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def share_alike(images, fold_of) -> float:
-    """Return the share of images (N, C, H, W), of up to 300 drawn, that look like one of another fold, (N,) int.
+    """Return the fraction of images (N, C, H, W), in up to 300 drawn, that look like one of another fold, (N,) int.
 
-    Alike are copies that were turned, shifted, blurred, made brighter or saved as JPEG, and one cell at two times; of
-    those turned by other than quarters many are missed.
+    Look-alikes are copies that were turned, shifted, blurred, brightened or saved as JPEG, and one cell at two times;
+    many copies turned by other than quarter turns are missed.
     """
     rounds, fold_of = np.stack([_round(np.asarray(image[0], np.float64)) for image in images]), np.asarray(fold_of)
     drawn, n_alike = np.random.default_rng(0).permutation(len(rounds))[:_N_LOOKED_AT], 0
     for fold in np.unique(fold_of):
         others = rounds[fold_of != fold].conj()
         for one in rounds[drawn[fold_of[drawn] == fold]]:
-            # By how much it is turned, and mirrored, is found out.
+            # The correlation over all rotations, also of the mirror image; the highest counts.
             turned = [np.fft.irfft((others * of).sum(axis=2), len(_ANGLES), axis=1) for of in (one, one.conj())]
             n_alike += np.max(turned, initial=0) >= _ALIKE
     return n_alike / len(drawn)
 
 
 def _round(image: np.ndarray) -> np.ndarray:
-    """Return how light (H, W) differs along circles about a nucleus, of length 1: its waves (angles, radii) complex."""
+    """Return normalised Fourier coefficients (angles, radii) of the intensity (H, W) along circles around a nucleus."""
     light = gaussian_filter(image - np.median(border_of(image)), 1)
     above = np.clip(light - light.max() / 4, 0, None)
     if not above.any():
@@ -205,9 +207,9 @@ def _round(image: np.ndarray) -> np.ndarray:
 
 
 def joined(keys) -> np.ndarray:
-    """Return a number (N,) of each row of `keys` (N, K), the same for rows linked by a key that they share in a column.
+    """Return a number (N,) for each row of `keys` (N, K), the same for rows linked by equal keys in a column.
 
-    An empty key is shared with none. Numbers run from 0 in the order of the keys of the first column, empty ones last.
+    Empty keys link nothing. Numbers run from 0 in the order of the keys of the first column, empty ones last.
 
     Examples
     --------
@@ -216,7 +218,7 @@ def joined(keys) -> np.ndarray:
     """
     keys = np.asarray(keys).astype(str)
     n_rows, n_columns = keys.shape
-    # The connected parts of the graph key - row; the nodes of the keys come first.
+    # Connected components of the bipartite graph of keys and rows; the nodes of the keys come first.
     key_of = [k * n_rows + np.unique(column, return_inverse=True)[1] for k, column in enumerate(keys.T)]
     is_said = keys.T != ""
     ends = np.array(key_of)[is_said], n_columns * n_rows + np.nonzero(is_said)[1]
@@ -226,9 +228,9 @@ def joined(keys) -> np.ndarray:
 
 
 def check_no_leak(fold: Fold, fingerprints, groups=None) -> None:
-    """Raise DataError when an image of the test fold, a copy of one, or one of its group is trained on.
+    """Raise a `DataError` if an image of the test fold, a copy of one, or one of its group is in training.
 
-    `fingerprints`, as `image_fingerprints` gives them or `marks_of`, and groups are those of all images.
+    `fingerprints`, of `image_fingerprints` or `marks_of`, and `groups` are those of all images.
     """
     where = f"fold {fold.fold}"
     if n := len(np.intersect1d(fold.train, fold.test)):

@@ -1,4 +1,4 @@
-"""Tables and sentences computed from run records; nothing in them is typed in."""
+"""Tables and sentences computed from run records; no number in them is typed by hand."""
 
 from pathlib import Path
 
@@ -14,12 +14,11 @@ _BLOCKS = {"": "Residual", "plain": "NonResidual", "identity": "Identity"}
 
 
 def score_table(records, names=None, as_trained=False) -> pd.DataFrame:
-    """Return the scores of runs, one row a run, by name (by default its model), with 95 % bootstrap intervals.
+    """Return the scores of runs, one row per run, by name (by default its model), with 95 % intervals.
 
     Columns: training_set; `metrics.SCORES` (each from the calls made for it) and recall_<class> (from those made for
-    balanced accuracy), each with `_low` and `_high`; n_parameters; train_s (seconds a training run of one fold) and
-    ms_per_nucleus (prediction), both in computing time of one core, where a CPU was used. `as_trained` as in
-    `comparisons.calls`.
+    balanced accuracy), each with `_low` and `_high`; n_parameters; train_s (seconds for training one fold) and
+    ms_per_nucleus (prediction), both as CPU time if a CPU was used. `as_trained` as in `comparisons.calls`.
     """
     rows, records = [], list(records)
     for record in records:
@@ -41,7 +40,7 @@ def _training_set(record) -> str:
 
 
 def with_intervals(table: pd.DataFrame, names) -> pd.DataFrame:
-    """Return columns of a score table for reading: two digits, intervals in brackets."""
+    """Return the named columns of a score table as text: two digits, intervals in brackets."""
     shown = {
         readable(name): [f"{metrics.Estimate(*v)}" for v in table[[name, f"{name}_low", f"{name}_high"]].to_numpy()]
         for name in names
@@ -50,7 +49,7 @@ def with_intervals(table: pd.DataFrame, names) -> pd.DataFrame:
 
 
 def show_scores(table: pd.DataFrame, scores=None, costs=False) -> pd.DataFrame:
-    """Return what `score_table` gives for reading, as `with_intervals`; with `costs` also weights and times.
+    """Return a `score_table` as text, see `with_intervals`; with `costs` also number of weights, and times.
 
     `scores` are all of `metrics.SCORES` by default.
     """
@@ -65,14 +64,14 @@ def show_scores(table: pd.DataFrame, scores=None, costs=False) -> pd.DataFrame:
 
 
 def recalls_in(table: pd.DataFrame) -> list[str]:
-    """Return the names of a score table's columns of recall, without those of their intervals."""
+    """Return the names of the recall columns of a score table, without those of their intervals."""
     return [c for c in table if c.startswith("recall_") and f"{c}_low" in table]
 
 
 def confusion(record: Record, score: str = "") -> pd.DataFrame:
     """Return the confusion counts of a run's calls, truth in rows: as trained, or for a score as `comparisons.calls`.
 
-    Runs that were trained under other shares are only alike when called for the same score.
+    Runs that were trained with different class shares are comparable only if called for the same score.
     """
     called = calls(record, score, as_trained=not score)
     matrix = metrics.confusion_matrix(record.labels, called, len(record.classes))
@@ -107,9 +106,9 @@ def sentence(record: Record, name: str) -> str:
 
 
 def dna_relative(measured: pd.DataFrame, labels, classes) -> tuple[pd.Series, str]:
-    """Return integrated DNA, as `segmentation.measure_crops` gives it, over the median of G1, and words for that unit.
+    """Return integrated DNA of `segmentation.measure_crops` divided by the median of G1, and the name of that unit.
 
-    Without a class G1 the unit is the median of all nuclei.
+    Without a class G1 it is divided by the median of all nuclei.
     """
     dna = measured["integrated_dna"]
     if "G1" in classes:
@@ -118,7 +117,7 @@ def dna_relative(measured: pd.DataFrame, labels, classes) -> tuple[pd.Series, st
 
 
 def rarest_class(dataset, n_folds: int) -> str:
-    """Return one sentence on the smallest class and what it leaves in one test fold."""
+    """Return one sentence on the smallest class and its number of images per test fold."""
     n_folds, counts = check_whole("n_folds", n_folds), dataset.counts()
     name, n = counts.idxmin(), int(counts.min())
     return (
@@ -128,7 +127,7 @@ def rarest_class(dataset, n_folds: int) -> str:
 
 
 def table_1(dataset) -> pd.DataFrame:
-    """Return Table I: images a class of this data set, beside the printed counts of the study."""
+    """Return Table I: images per class of this data set, beside the printed counts of the study."""
     counts = dataset.counts()
     printed = published("table1_phases").set_index("phase")["images"]
     shares = (printed / printed.sum()).reindex(counts.index)
@@ -145,16 +144,16 @@ def table_1(dataset) -> pd.DataFrame:
 def table_2(records_by_model: dict[str, list[Record]]) -> pd.DataFrame:
     """Return Table II: accuracy on D1, D2, D3, recall and macro F1 (D3), beside the printed numbers.
 
-    Each model, by its name in the printed table, has three records, on D1, D2 and D3. One row a model and score;
+    Each model, by its name in the printed table, has three records, on D1, D2 and D3. One row per model and score;
     columns: the records' origin "as trained" (as the study called), the same "for the score" (as `comparisons.calls`),
-    "published". On which training set it took the recalls and F1 the study does not say; here it is D3.
+    "published". The study does not say for which training set it printed recalls and F1; here it is D3.
     """
     printed = published("table2_models").set_index("model")
     blocks = {}
     for model, records in records_by_model.items():
         here = records[2].data["origin"]
         ways = {f"{here}, as trained": True, f"{here}, for the score": False}
-        # The printed row of ResNet 8 may stand for either of ours.
+        # The printed row of ResNet 8 may correspond to either variant here.
         row = printed.loc[model.partition(",")[0]]
         block = pd.DataFrame({way: _table_2_column(records, as_trained) for way, as_trained in ways.items()})
         names = [name.removesuffix(" (D3)").lower().replace(" ", "_") for name in block.index]

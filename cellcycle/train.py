@@ -1,4 +1,4 @@
-"""From labelled nuclei to a judged model: cross-validate, fit confidence to what was held out, train on all, save."""
+"""Train a model on labelled nuclei: cross-validate, fit the confidence on held-out nuclei, train on all, save."""
 
 import hashlib
 from collections.abc import Callable
@@ -32,10 +32,10 @@ from cellcycle.tasks import jobs_of
 from cellcycle.training.parts import Clock, Trainings, folds_of, state_of
 from cellcycle.training.recipes import as_seen, input_rule, inputs_asked, settings_asked
 
-# Of cells that are no copies one in fifty to one in six looks like another, the most where they are 12 px wide.
+# Highest usual share of look-alikes across folds: 1 in 50 to 1 in 6 (crops of 12 px) of cells that are no copies.
 _MOST_ALIKE = 0.2
 _LIMIT = "Holds for cells, stain and microscope like those it was trained on; scores are of such cells, held out."
-# Where a training on real cells differs from the study's: one network, seen longer, of nuclei that are varied.
+# Least and most epochs, and about how many images are seen in all: more than in the study, as nuclei are augmented.
 _EPOCHS, _MOST_EPOCHS, _SEEN = 45, 60, 35_000
 
 
@@ -59,44 +59,44 @@ def train(
     progress: Callable[[int, int], None] | None = None,
     client=None,
 ) -> Checkpoint:
-    """Train a model and write its folder, with scores of cells that were held out.
+    """Train a model and write its folder, with scores on held-out cells; return its `Checkpoint`.
 
     Parameters
     ----------
     data : str, Path or NucleusDataset
         As `load_dataset` takes it: crops, or fields with a table of labels.
     output : path-like
-        The model's folder, which appears whole or not at all. A model of the same data that is there is replaced, and
-        what else lies beside it stays. It lies outside a folder of `data`.
+        The model's folder, written completely or not at all. An existing model of the same data is replaced; other
+        files in the folder stay. It must lie outside a folder of `data`.
     network : str, optional
-        A name of `cellcycle.networks.NETWORKS`, the measured best by default; or "dna-content", the classical gates.
+        A name of `cellcycle.networks.NETWORKS`, by default that of `recipes.BEST`; or "dna-content", the gates.
     from_model : str, Path or Checkpoint, optional
-        A model to train further; it is kept where it was better on the cells that were held out.
+        A model to train further; its weights are kept unless the new ones are better on held-out cells.
     n_folds, epochs, size_px, seed : int
         `size_px` is the side of the inputs in pixels, 64 by default, or that of `from_model`.
     intensity : {"absolute", "per-image"}
-        Whether amounts of DNA are compared between images, which one exposure allows, or within each alone; the first
-        by default, or as `from_model` does.
+        Whether amounts of DNA are compared between images, which needs one exposure, or only within each image; by
+        default the first, or that of `from_model`.
     device : {"auto", "cpu", "cuda"}
     n_jobs : int or None
-        Processes that train folds, each importing this program's main module anew; None: one a core.
+        Number of processes that train folds, each of which imports this program's main module; None: one per core.
     resume : bool
-        Go on with a training of the same arguments that was stopped.
+        Resume a stopped training with the same arguments.
     force : bool
         Replace a model of other data, too.
     on_error : {"raise", "skip"}
         As `load_dataset` takes it.
     say : callable, optional
-        Takes lines of progress.
+        Called with lines of progress.
     progress : callable, optional
-        Takes, once a second, the epochs done of all trainings and how many there are.
+        Called once a second with the number of epochs done in all trainings and their total.
     client : distributed.Client, optional
-        Its workers train instead; they reach the folder of `output` by the same path.
+        Its workers train instead; they must reach the folder of `output` by the same path.
 
     Raises
     ------
     DataError, SettingError, CheckpointError
-        In one line, before the work.
+        In one line, before the training starts.
     """
     n_folds, seed = check_whole("n_folds", n_folds), check_whole("seed", seed)
     named = {"epochs": epochs, "size_px": size_px}.items()
@@ -113,7 +113,7 @@ def train(
     cells = _given(dataset, start, size_px, intensity, network, say)
     settings["epochs"] = settings["epochs"] or max(_EPOCHS, min(_MOST_EPOCHS, _SEEN // len(cells.labels)))
     plan = _planned(cells, start, n_folds, seed, say)
-    # In the order in which what differs is named: the later follow from the earlier.
+    # Ordered so that the first fact that differs is the cause: later facts follow from earlier ones.
     facts = {"data": cells.dataset.identity, "--from": None if start is None else start.card["card_sha256"]}
     facts |= {"--size": size_px, "--intensity": intensity, "--folds": n_folds, "--seed": seed}
     facts |= {f"--{k}": v for k, v in settings.items()}
@@ -130,11 +130,11 @@ def train(
             if is_kept := start is not None and comparison["before"] >= comparison["after"]:
                 say("the model was not worse before: its weights are kept")
                 held_out = before
-            # Found finished in its state, unless a fine-tuned model was still to prove better.
+            # Without `start` this training already ran beside the folds and is only read from its state.
             final = start.classifier() if is_kept else trainings.fit("all", seed + n_folds)
         judged, confidence = _judged(cells, plan, held_out)
         about = _about(output.name, cells, identity, settings | {"seed": seed} | comparison, start, is_kept, plan)
-        # In tables it tells models of one name apart, of other data or settings.
+        # The version distinguishes models of the same name with other data or settings in tables.
         about["version"] = f"v{hashlib.sha256(repr(facts).encode()).hexdigest()[:8]}"
         about |= {"confidence": confidence.to_dict(), "scores": {"held_out": judged.scores()}}
 
@@ -142,14 +142,14 @@ def train(
             write_evaluation(judged, work / "held_out.csv")
             write_trained_images(work, plan.known if is_kept else plan.learned)
 
-        # Another may have been put there in the meantime.
+        # Checked again, because another model may have been written there in the meantime.
         _is_there(output, identity, force)
         return save_checkpoint(output, final, cells.rule, about, more=write_more)
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """Labelled nuclei as a model sees them: `labels` are indices into its `classes`."""
+    """Labelled nuclei with the inputs of a model; `labels` are indices into its `classes`."""
 
     dataset: NucleusDataset
     classes: tuple[str, ...]
@@ -160,9 +160,9 @@ class _Cells:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which nuclei are held out together (`parts`, and the fold of each), which of them are scored, and what limits it.
+    """The folds (`parts`, and the fold of each nucleus), the indices of scored nuclei, and limits of the scores.
 
-    `known` are marks of what the model to train further has learned from, `learned` these and those of all nuclei.
+    `known` are the marks of the images on which `from_model` was trained, `learned` these and those of all nuclei.
     """
 
     parts: list[Fold]
@@ -174,7 +174,7 @@ class _Plan:
 
 
 def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, intensity: str, network, say) -> _Cells:
-    """Return the nuclei to train on; those are left out whose group shows no G1 peak where the model needs one."""
+    """Return the nuclei to train on; if the model needs a G1 peak, nuclei of groups without one are left out."""
     for note in (*dataset.notes, *dataset.check_for_training()):
         say(note)
     check_words(dataset.name, {"classes": list(dataset.classes)}, "rename the class", DataError)
@@ -195,7 +195,7 @@ def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, inte
 
 
 def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, say) -> _Plan:
-    """Deal nuclei out to folds; what the model to train further has learned from is held out of nothing."""
+    """Return the folds; nuclei on which `start` was trained are not scored."""
     marks, fields = cells.dataset.known_by(), cells.dataset.fields_known_by()
     known = set() if start is None else trained_images(start)
     scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
@@ -214,14 +214,14 @@ def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, s
             f"{share:.0%} of the nuclei look like one of another fold, as copies saved or turned otherwise do, or one "
             "cell at two times: then the scores flatter; give all pictures of a cell one group."
         )
-    # That no groups are known was said.
+    # The first limit, that no groups are known, was already said by `check_for_training`.
     for limit in limits[not cells.dataset.has_stated_groups :]:
         say(limit)
     return _Plan(parts, fold_of, scored, limits, known, known.union(*marks, fields))
 
 
 def _target(output, data) -> Path:
-    """Return the folder of a model; refuse a name that no model of one's own has, a place in its data, and a file."""
+    """Return the folder of a model; refuse an invalid or shipped name, a place inside its data, and a file."""
     output = Path(output) if Path(output).name.strip(".") else Path(output).resolve()
     check_words(output, {"name": output.name}, "name another folder", SettingError)
     if shipped_name(output.name) or output.name.lower() == "auto":
@@ -233,7 +233,7 @@ def _target(output, data) -> Path:
 
 
 def _is_there(output: Path, identity: str, force: bool) -> bool:
-    """Say whether a model is there; anything else is refused, one of other data is replaced by force only."""
+    """Return whether a model is there; refuse anything else, and a model of other data without `force`."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return False
     try:
@@ -246,7 +246,7 @@ def _is_there(output: Path, identity: str, force: bool) -> bool:
 
 
 def _compared(cells: _Cells, scored: np.ndarray, before, held_out, say) -> dict:
-    """Compare what a model said of nuclei before it was trained further with what was said of them held out."""
+    """Compare the calls of a model before further training with those for the same nuclei held out; return scores."""
     labels, groups = cells.labels[scored], cells.dataset.groups
     units = drawn_by(None if groups is None else groups[scored], labels)
     comparison = compared(labels, before[scored], held_out[scored], units)
@@ -256,7 +256,7 @@ def _compared(cells: _Cells, scored: np.ndarray, before, held_out, say) -> dict:
 
 
 def _judged(cells: _Cells, plan: _Plan, held_out: np.ndarray):
-    """Return the evaluation of what was said of nuclei held out, and how far calls can be trusted."""
+    """Return the evaluation of the held-out predictions, and the confidence fitted to them."""
     dataset, labels = cells.dataset.select(plan.scored), cells.labels[plan.scored]
     held_out, fold_of = held_out[plan.scored], plan.fold_of[plan.scored]
     confidence = _confidence(dataset, cells.rule, held_out, labels, fold_of, plan.limits)
@@ -265,7 +265,7 @@ def _judged(cells: _Cells, plan: _Plan, held_out: np.ndarray):
 
 
 def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarray, say) -> np.ndarray:
-    """Return which nuclei a model to train further has not learned from, of each class enough to judge by."""
+    """Return the indices of nuclei on which `start` was not trained; refuse too few of a class for scores."""
     n_of = np.bincount(dataset.labels, minlength=len(dataset.classes))
     n_new = np.bincount(dataset.labels[is_new], minlength=len(dataset.classes))
     if not is_new.all():
@@ -280,7 +280,7 @@ def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarra
 
 
 def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, fold_of, limits: list[str]):
-    """Fit how far calls can be trusted, and what usual nuclei are like where enough of them can be measured."""
+    """Fit the confidence on held-out predictions, with strangeness if enough nuclei can be measured."""
     fitted_on = f"{len(dataset)} nuclei of {dataset.name}, held out"
     measured = measured_nuclei(nuclei_of(dataset, rule.scale), dataset.places)
     try:
@@ -291,7 +291,7 @@ def _confidence(dataset: NucleusDataset, rule: InputRule, held_out, labels, fold
 
 
 def _about(name: str, cells: _Cells, identity: str, settings: dict, start, is_kept: bool, plan: _Plan) -> dict:
-    """Return what a card says of a training; where the weights of `start` were kept, these nuclei judged them alone."""
+    """Return the entries of a card about a training; if the weights of `start` are kept, its nuclei only test them."""
     dataset, counts = cells.dataset, cells.dataset.counts()
     trained_on = {
         "origin": dataset.origin,

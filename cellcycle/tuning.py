@@ -1,8 +1,8 @@
 """Search for hyperparameters by successive halving, inside each training fold; every training is recorded.
 
 Many settings are trained for a few epochs each, the best of them for longer, until one is left: Jamieson and Talwalkar,
-Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016. The search of a fold sees its
-training images alone: *nested* cross-validation. One that was stopped goes on, a finished one is replayed.
+Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016. The search of a fold uses only its
+training images (*nested* cross-validation). Recorded trainings are not repeated, so a stopped search can be resumed.
 """
 
 import warnings
@@ -24,7 +24,7 @@ from cellcycle.training.runs import Fit, Run, full_config, record_runs
 # The ranges in which Nagao et al. (2020) searched for their network.
 NAGAO_SPACE = {"width": (2, 50), "hidden_stages": (0, 6), "dropout": (0.0, 0.9), "batch_size": (4, 100)}
 _SEARCHED = ("model", "width", "dropout", "learning_rate", "batch_size")
-# Of a fold's training images, one in so many is held out inside it, to choose by.
+# One part in this many of a fold's training images is held out to choose the settings.
 _INNER_FOLDS = 4
 
 
@@ -34,7 +34,7 @@ class Search:
 
     A row of `trials` is one setting in one round of one fold: `fold`, `round`, `trial` (the number of the setting),
     `epochs` and `macro_f1`, on images held out inside the training fold. `settings` are those that were searched,
-    `chosen` the number of that of each fold, `record` what these, trained on whole training folds, say of test folds.
+    `chosen` the number of the best one in each fold, `record` their test predictions after training on whole folds.
     """
 
     settings: list[dict]
@@ -43,7 +43,7 @@ class Search:
     record: Record
 
     def table(self) -> pd.DataFrame:
-        """Return one row a setting: what is searched, its mean score in each round and its folds, then winners."""
+        """Return one row per setting: its values, mean score and number of folds per round, and folds that chose it."""
         shown = pd.DataFrame(self.settings).rename_axis("trial")
         shown = shown[[name for name in _SEARCHED if name in shown]]
         for number, rows in self.trials.groupby("round"):
@@ -56,7 +56,7 @@ class Search:
 def draw_rate_and_batch(
     n_trials: int, learning_rates: tuple[float, float], batch_sizes: tuple[int, ...], seed: int = 0
 ) -> list[dict]:
-    """Return `n_trials` draws of a learning rate (two digits, even on a logarithmic scale) and a batch size.
+    """Return `n_trials` draws of a learning rate (two digits, uniform on a logarithmic scale) and a batch size.
 
     Examples
     --------
@@ -90,18 +90,18 @@ def draw_nagao(n_trials: int, seed: int = 0) -> list[dict]:
 
 
 def _spread(n: int, n_ranges: int, seed: int) -> np.ndarray:
-    """Return n random points (n, n_ranges) in [0, 1), one in each n-th of every range (a Latin hypercube)."""
+    """Return a Latin hypercube: n random points (n, n_ranges) in [0, 1), one in each n-th of every range."""
     rng = np.random.default_rng(check_whole("seed", seed))
     parts = rng.permuted(np.tile(np.arange(n), (n_ranges, 1)), axis=1).T
     return (parts + rng.random((n, n_ranges))) / n
 
 
 def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n_jobs=1, client=None) -> Search:
-    """Search in each fold for the settings with the highest macro F1, and record what is chosen on the test folds.
+    """Search in each fold for the settings with the highest macro F1, and record the chosen ones on the test folds.
 
-    `settings` are dicts of arguments of `make_estimator`, with the whole epochs of each. `rounds` are pairs: the share
-    of the epochs that a setting still in the race gets, and how many of them stay after it; the last keeps one.
-    Trials and folds run in `n_jobs` processes (None: one a core), or on the workers of a `client`.
+    `settings` are dicts of arguments of `make_estimator`, with the full number of epochs. `rounds` are pairs: the
+    fraction of the epochs for which remaining settings are trained, and the number of settings kept; the last keeps 1.
+    Trials and folds run in `n_jobs` processes (None: one per core), or on the workers of a `client`.
     """
     n_folds, seed, n_jobs = check_whole("n_folds", n_folds), check_whole("seed", seed), jobs_of(n_jobs)
     settings, rounds = list(settings), tuple(rounds)
@@ -118,7 +118,7 @@ def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n
         for f, trials in enumerate(racing):
             scores = {trial: _score(made[trial], f) for trial in trials}
             rows += [(f, number, t, _shortened(settings[t], share)["epochs"], s) for t, s in scores.items()]
-            # Of equals the one that was drawn first.
+            # Of equal scores the setting that was drawn first wins.
             racing[f] = sorted(scores, key=lambda t: (-scores[t], t))[:n_kept]
     chosen = [trials[0] for trials in racing]
     trials = pd.DataFrame(rows, columns=["fold", "round", "trial", "epochs", "macro_f1"])
@@ -131,21 +131,21 @@ def search(dataset: NucleusDataset, settings, rounds, root, n_folds=5, seed=0, n
 
 
 def _inner(dataset: NucleusDataset, fold: Fold, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return those images of a training fold that are trained on, and those that are held out to choose by."""
+    """Return the indices of a training fold to train on, and those held out to choose the settings."""
     labels, groups = dataset.labels[fold.train], fold.train
-    # Of one group alone images are parted: nothing else is left to choose by.
+    # A single group is divided by images, because no other group could be held out.
     if dataset.groups is not None and len(np.unique(dataset.groups[fold.train])) > 1:
         groups = dataset.groups[fold.train]
     splitter = StratifiedGroupKFold(min(_INNER_FOLDS, len(np.unique(groups))), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        # A class with fewer nuclei than parts is in some of them only, which a search can bear.
+        # A class with fewer nuclei than parts is absent from some parts, which a search can tolerate.
         warnings.simplefilter("ignore", UserWarning)
         known, held_out = next(splitter.split(labels, labels, groups))
     return fold.train[known], fold.train[held_out]
 
 
 def _round(dataset, settings, share, inner, racing, root, seed, n_jobs, client) -> dict[int, Record]:
-    """Return the record of each setting that is still in the race, trained in the folds that kept it."""
+    """Return the record of each remaining setting by its number, trained in the folds that kept it."""
 
     def fits(config, folds):
         for f in folds:

@@ -207,7 +207,7 @@ def _telophase(rng, cell: Cell, parameters: SimulationParameters) -> np.ndarray:
 
 
 def _seen_from_above(rng, points: np.ndarray, polar: bool) -> np.ndarray:
-    """Return points projected to (n, 2) um, their spindle axis (z) turned into the image plane, or upright if `polar`."""
+    """Return points projected to (n, 2) um, the spindle axis (z) turned into the image plane, or upright if `polar`."""
     tilt = rng.normal(0, 0.15) if polar else np.pi / 2 + rng.normal(0, 0.17)
     turn = rng.uniform(0, 2 * np.pi)
     lying = points[:, 0] * np.cos(tilt) + points[:, 2] * np.sin(tilt)

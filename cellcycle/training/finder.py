@@ -43,10 +43,9 @@ CHANNELS = (16, 32, 64, 96)
 
 
 class UNet(nn.Module):
-    """A U-Net from fields (N, 1, H, W) float32 to logits (N, 3, H, W); H and W are multiples of 8, nuclei about 1.
+    """A U-Net from fields (N, 1, H, W) float32, typical nuclei at about 1, to logits (N, 3, H, W); 8 divides H and W.
 
-    It reads intensities clipped a little above those of nuclei, and their asinh, which raises the contrast of faint
-    nuclei.
+    It reads intensities clipped a little above those of nuclei, and their asinh, in which faint nuclei stand out.
     """
 
     def __init__(self):
