@@ -85,7 +85,7 @@ class ImageFolder:
     """The images below a folder, found by their path in a table, or by their file name anywhere below the folder.
 
     `names` are all image names of the table: if several could find one image by its file name, only the one that agrees
-    with most of its folders does. `is_open` says whether a path may lead out of the folder.
+    with most of its folders does, and none if they tie. `is_open` says whether a path may lead out of the folder.
     """
 
     def __init__(self, folder: Path, is_open: bool, names: Iterable[str] = ()):
