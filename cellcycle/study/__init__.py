@@ -1,4 +1,4 @@
-"""The study: its profiles, its experiments, the runner of its notebooks, and the texts that follow from its records."""
+"""The study: its profiles, its experiments, the runner of its notebooks, and the texts computed from its records."""
 
 from cellcycle.study.profiles import PROFILES, Profile, load_profile
 

@@ -1,4 +1,4 @@
-"""Computed blocks of Markdown files: what records say, between `<!-- NAME -->` and `<!-- /NAME -->`."""
+"""Computed blocks of Markdown files: each stands between `<!-- NAME -->` and `<!-- /NAME -->`."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from cellcycle.errors import RecordError
 
 
 def refresh(file, blocks: dict[str, str]) -> None:
-    """Write computed blocks into a Markdown file."""
+    """Replace the named blocks of a Markdown file; RecordError if the file lacks one of them."""
     text = file.read_text(encoding="utf-8")
     for name, content in blocks.items():
         text = replace_block(text, name, content)
@@ -16,7 +16,7 @@ def refresh(file, blocks: dict[str, str]) -> None:
 
 
 def replace_block(text: str, name: str, content: str) -> str:
-    """Return `text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced; RecordError without it."""
+    """Return `text` with new content between `<!-- name -->` and `<!-- /name -->`; RecordError if a mark is missing."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if start not in text or end not in text:
         raise RecordError(name, "no such block in the text", f"put {start} and {end} where it belongs")
@@ -25,7 +25,7 @@ def replace_block(text: str, name: str, content: str) -> str:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """Return a table as Markdown, its index first, numbers with two decimals, NaN empty."""
+    """Return a table as Markdown: the index is the first column, numbers have two decimals, NaN is an empty cell."""
     rows = [[table.index.name or "", *map(str, table.columns)], ["---"] * (table.shape[1] + 1)]
     for name, row in table.iterrows():
         cells = ["" if pd.isna(v) else v if isinstance(v, str) else f"{v:.2f}" for v in row]

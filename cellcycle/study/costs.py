@@ -1,4 +1,4 @@
-"""What the study costs: time and memory of training, energy, and its networks at full size on a GPU."""
+"""Costs of the study: time and memory of training, energy, and its networks at full image size on a GPU."""
 
 import json
 import re
@@ -14,33 +14,33 @@ from cellcycle.study.blocks import markdown_table
 from cellcycle.study.notebooks import MINUTES
 from cellcycle.study.profiles import load_profile
 
-# Watts of one busy core, an assumption: where most servers and laptops lie in the table of Green Algorithms, which
-# takes 12 for an unknown processor (Lannelongue, Grealey and Inouye 2021, Advanced Science, 10.1002/advs.202100707).
+# Assumed power of one busy core in watts, from low to high. Most servers and laptops in the table of Green Algorithms
+# lie between; it takes 12 for an unknown processor (Lannelongue et al. 2021, Advanced Science, 10.1002/advs.202100707).
 WATTS_A_CORE = (5, 15)
-# To warm a litre of water (4184 J a degree) from 20 to 100 degrees C, in watt-hours.
+# Energy that warms one litre of water (4184 J per degree) from 20 to 100 degrees C, in watt-hours.
 _LITRE_TO_BOILING_WH = 4184 * 80 / 3600
-# Of networks at 300 px on a GPU.
+# Scores of the networks of Table II at 300 px on a GPU, by `benchmarks/paper.py`.
 PAPER = Path("data", "results", "paper.csv")
 
 
 def core_hours(records) -> pd.DataFrame:
-    """Return what each family of models took, the longest first: its number of runs and hours of one core.
+    """Return the number of runs and the core-hours of each family of models, the most expensive family first.
 
-    The records are of runs whose processes compute with one thread each. Nothing measures power. What no record counts
-    is left out: making the images, pretraining, running the notebooks, runs that were stopped or replaced, memory,
-    cooling, and the idle power of the machine.
+    The records must be of runs whose processes use one thread each, so that their seconds are core-seconds. Power is
+    not measured. Not included, because no record counts it: making the images, pretraining, running the notebooks,
+    runs that were stopped or replaced, memory, cooling, and the idle power of the machine.
     """
     took_h = [(record.run["train_s"] + record.run["predict_s"]) / 3600 for record in records]
-    # A family is a model's name up to its size: "nagao6" is of the family "nagao".
+    # A family is the model's name without its size: "nagao6" belongs to the family "nagao".
     family = [re.match(r"\D+", record.config["model"])[0] for record in records]
     table = pd.DataFrame({"family": family, "core_h": took_h})
-    # The ceiling is a formula, not a model: its record holds no time.
+    # The ceiling is a formula, not a trained model: its record has no times.
     table = table[table["core_h"] > 0].groupby("family")["core_h"].agg(["size", "sum"])
     return table.set_axis(["runs", "core_h"], axis=1).sort_values("core_h", ascending=False)
 
 
 def energy_block(root=None) -> str:
-    """Return the ethical assessment's table of energy, computed from the records of the study."""
+    """Return the block ENERGY of docs/ethics.md: runs, core-hours and energy per family of models, from records."""
     records = results.load_runs(root or files.repository() / "data" / "results" / "study")
     if not records:
         return "No run is recorded in `data/results/study` yet, so there is no energy to state."
@@ -58,7 +58,7 @@ def energy_block(root=None) -> str:
 
 
 def training_block() -> str:
-    """Return what `benchmarks/training.py --record` measured, as a table, and what follows for the profile `paper`."""
+    """Return the block TRAINING: what `benchmarks/training.py --record` measured, and estimates for profile `paper`."""
     found = json.loads((files.repository() / "data" / "results" / "training.json").read_text(encoding="utf-8"))
     rows = [row | {"network": experiments.TABLE_2_MODELS[row["network"]]} for row in found["rows"]]
     table = pd.DataFrame(rows).set_index("network").rename(columns={"size_px": "side, px", "fold_s": "fold, s"})
@@ -79,12 +79,12 @@ def training_block() -> str:
 
 
 def _at_full_size(rows: list[dict]) -> str:
-    """Return what the largest pictures would at best come to with as many epochs as the profile `paper` has."""
+    """Return a sentence that extrapolates the ratios of the largest images to the epochs of the profile `paper`."""
     size_px, epochs = max(row["size_px"] for row in rows), load_profile("paper").epochs["nagao"]
     overs, tutorials = [], []
     for row in rows:
         if row["size_px"] == size_px:
-            # What is done once a fold is shared by more epochs; how much of the rest comes with each is not recorded.
+            # Work done once per fold is spread over more epochs; the record does not say which work that is.
             over = 1 + (row["fold / steps"] - 1) * row["epochs"] / epochs
             overs.append(f"{over:.2f}")
             tutorials.append(f"{row['tutorial / ours'] * row['fold / steps'] / over:.1f}")
@@ -96,7 +96,7 @@ def _at_full_size(rows: list[dict]) -> str:
 
 
 def paper_block(records) -> str:
-    """Return what `benchmarks/paper.py` recorded of Table II at 300 px, beside the `records` of the same at 64 px."""
+    """Return Table II at 300 px (recorded by `benchmarks/paper.py`) beside the same models at 64 px (`records`)."""
     large, small = (
         table.set_index(["model", "training_set"])
         for table in (pd.read_csv(files.repository() / PAPER), summaries.score_table(records).reset_index())

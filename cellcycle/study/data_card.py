@@ -1,4 +1,4 @@
-"""The tables of the data card, computed from the simulator and from what real cells measure."""
+"""The tables of the data card, computed from the simulator and from measurements of real cells."""
 
 import textwrap
 from functools import cache
@@ -31,7 +31,7 @@ def card_blocks() -> dict[str, str]:
 
 
 def samples_block() -> str:
-    """Return how often the samples are called right, as a first user predicts them."""
+    """Return a sentence: how many sample nuclei `auto` calls correctly when predicted without options."""
     crops = predict(sorted((files.repository() / SAMPLE / "nuclei").glob("*/*.png")))
     crops_right = (crops["call"] == [Path(image).parent.name for image in crops["image"]]).sum()
     right = sample_field()["is_right"]
@@ -45,7 +45,7 @@ def samples_block() -> str:
 
 @cache
 def sample_field() -> pd.DataFrame:
-    """Return the nuclei that truly are in the sample field: their `phase`, and whether it is the one called there."""
+    """Return one row per true nucleus of the sample field: its `phase`, and `is_right`, whether it was called so."""
     folder = files.repository() / SAMPLE / "fields"
     field, truth = predict(folder / "fields"), pd.read_csv(folder / "truth.csv")
     at, radii = ["centroid_y_px", "centroid_x_px"], truth["area_um2"].pow(0.5) / truth["pixel_size_um"] / 2
@@ -55,7 +55,7 @@ def sample_field() -> pd.DataFrame:
 
 
 def picture_block() -> str:
-    """Return the words below README's picture of the sample field."""
+    """Return the caption of README's picture of the sample field."""
     found = sample_field()
     in_s = found["is_right"][found["phase"] == "S"]
     return textwrap.fill(
@@ -67,7 +67,7 @@ def picture_block() -> str:
 
 
 def validation_blocks() -> dict[str, str]:
-    """Return the data card's tables of simulated beside real nuclei: VALIDATION and MITOSIS."""
+    """Return the blocks VALIDATION and MITOSIS of the data card: simulated beside real nuclei."""
     compared = validation.compare(make_simulated("validation", validation.COUNTS))
     headline = validation.headline(compared).T[["simulated", "jurkat", "rpe1"]].rename_axis("quantity")
     median = compared.set_index(["source", "phase", "quantity"])["p50"]
@@ -78,13 +78,13 @@ def validation_blocks() -> dict[str, str]:
         for quantity in ("eccentricity", "solidity", "texture", *titles)
     }
     mitosis = pd.DataFrame.from_dict(rows, orient="index").rename_axis("mitosis by shape")
-    # Crops of mitocheck were rescaled one by one.
+    # Each crop of mitocheck was rescaled by itself, so that brightness cannot be compared between crops.
     mitosis.loc[mitosis.index.str.startswith("brightness"), "mitocheck"] = None
     return {"VALIDATION": blocks.markdown_table(headline), "MITOSIS": blocks.markdown_table(mitosis)}
 
 
 def ceiling_block() -> str:
-    """Return the data card's table of the ceiling, by what the best classifier sees."""
+    """Return the block CEILING: scores of the best possible classifier, one row per set of quantities that it sees."""
     rows = {}
     for name, options in SEEN.items():
         found = ceiling(**options)

@@ -1,4 +1,4 @@
-"""The study's experiments on one data set: what each table and figure compares; those on other cells: `transfers`."""
+"""The study's experiments on one data set: settings of each table and figure. `transfers` has those on other cells."""
 
 from dataclasses import replace
 from functools import cache
@@ -23,14 +23,14 @@ from cellcycle.tuning import Search, draw_nagao, draw_rate_and_batch, search
 
 # Channels of the first stage of the Nagao network, where an experiment does not vary them.
 NAGAO_WIDTH = 8
-# Another recipe than the study's, on crops as they are; what each part of it adds is measured in notebook 09.
+# The recipe `best`, which is not the study's. Notebook 09 measures what each part of it adds.
 BEST = {"model": recipes.BEST["network"], "measurements": MEASURED}
 BEST |= {name: value for name, value in recipes.BEST.items() if name != "network"}
-# Rate and batches are the study's; a ResNet, which normalises each batch, learns by larger ones, so is done sooner: at
-# half this rate it had not settled.
+# Learning rate and batch size are the study's. A ResNet normalises each batch, so it gets larger batches; that makes
+# fewer steps per epoch, and at half this rate it had not settled.
 STUDY_STEPS = {"learning_rate": 5e-4, "batch_size": 16}
 _RESNET_STEPS = {"learning_rate": 4e-3, "batch_size": 32}
-# The study removed the skip paths of the ResNet 8 that it compares; the other stands beside it.
+# The ResNet 8 that the study compares has no skip paths ("plain"); the one with skip paths stands beside it.
 TABLE_2_MODELS = {
     "logistic": "LR",
     "nn": "NN",
@@ -42,7 +42,7 @@ BASELINE = {"dna-content": "DNA content"}
 
 
 def intensities_of(config: dict) -> str:
-    """Return "per-image" for settings by which the exposure of a single image drops out, else "absolute".
+    """Return "per-image" if the settings make a model independent of each image's exposure, else "absolute".
 
     Examples
     --------
@@ -54,11 +54,11 @@ def intensities_of(config: dict) -> str:
 
 
 def settings(profile: Profile, model: str, training_set: str = "D3", **changes) -> dict:
-    """Return the settings of one model, the rest of them as the profile sets them."""
+    """Return the settings of one model: those of the profile, updated by `changes`."""
     if model == "dna-content":
         return {"model": model}
     made = {"model": model, "training_set": training_set, "copies": profile.copies, "device": profile.device}
-    # To zero, so that training ends at rest, not where its last step threw it.
+    # The learning rate falls to zero, so that the weights settle instead of jumping until the last step.
     made["schedule"] = "cosine"
     if model.startswith("resnet"):
         made |= _RESNET_STEPS | {"stem_stride": profile.stem_stride}
@@ -68,7 +68,7 @@ def settings(profile: Profile, model: str, training_set: str = "D3", **changes) 
 
 
 def completed(profile: Profile, dataset: NucleusDataset, config: dict) -> dict:
-    """Return settings with the epochs for this data set; their own are meant for the study's size."""
+    """Return settings with the number of epochs for this data set; those in `config` are meant for the study's size."""
     if config["model"] == "dna-content":
         return config
     return config | {"epochs": profile.epochs_for(config["model"], len(dataset), config.get("epochs"))}
@@ -82,7 +82,7 @@ def cross_validate(profile: Profile, dataset: NucleusDataset, configs) -> list[R
 
 
 def recorded(profile: Profile, dataset: NucleusDataset, configs) -> list[Record]:
-    """Return the records of models cross-validated before, training nothing; RecordError where one is not there."""
+    """Return the existing records of cross-validated models; nothing is trained; RecordError if one is missing."""
     found = []
     for config in configs:
         full = full_config(completed(profile, dataset, config), **profile.folds)
@@ -97,46 +97,46 @@ def recorded(profile: Profile, dataset: NucleusDataset, configs) -> list[Record]
 
 
 def repeat(profile: Profile, dataset: NucleusDataset, configs, run=cross_validate) -> list[Record]:
-    """Return each model's cross-validation under `n_seeds` seeds as one record; the first is the profile's own.
+    """Return one record per model, of its cross-validations under `n_seeds` seeds; the first seed is the profile's.
 
     `run` is `cross_validate`, or `recorded` where nothing is to be trained.
     """
-    # Folds count their own seeds up from the profile's.
+    # Steps of 100, because each fold adds its number to the seed of its profile.
     seeds = [replace(profile, seed=profile.seed + 100 * i) for i in range(profile.n_seeds)]
     runs = [run(each, dataset, configs) for each in seeds]
     return [results.join_repeats(parts) for parts in zip(*runs, strict=True)]
 
 
 def baseline(profile: Profile) -> list[dict]:
-    """The classical DNA-content method, the line every model must beat."""
+    """Return the settings of the classical DNA-content method, which every model must beat."""
     return [settings(profile, "dna-content")]
 
 
 def training_sets(profile: Profile, model: str) -> list[dict]:
-    """One model on D1, D2 and D3: a row of Table II, and Figures 3, 5 and 6."""
+    """Return the settings of one model on D1, D2 and D3: a row of Table II, and Figures 3, 5 and 6."""
     return [settings(profile, model, kind) for kind in TRAINING_SETS]
 
 
 def table_2(profile: Profile) -> list[dict]:
-    """All of Table II: its models on three training sets."""
+    """Return the settings of Table II: its models on three training sets."""
     return [config for model in TABLE_2_MODELS for config in training_sets(profile, model)]
 
 
 def table_3(profile: Profile) -> list[dict]:
-    """All of Table III, and more: ResNets of three depths with skip paths, without, and with the identity, on D3."""
+    """Return the settings of Table III and more, on D3: ResNets of all depths with each kind of block in `BLOCKS`."""
     return [settings(profile, f"resnet{depth}{block}") for depth in RESNET_DEPTHS for block in BLOCKS]
 
 
 def single_transforms(profile: Profile) -> list[dict]:
-    """Figure 4: the Nagao network on D1, and on D2 made with each transform alone and with all five."""
+    """Return the settings of Figure 4: the Nagao network on D1, and on D2 with each transform alone and with all."""
     chosen = [(), *((t,) for t in STUDY_TRANSFORMS), STUDY_TRANSFORMS]
-    # Copies that no transform changes would be the images again: D2 without copies is D1.
+    # Without a transform, copies would repeat the images: D2 without copies is D1.
     copies = [profile.copies if t else 0 for t in chosen]
     return [settings(profile, "nagao6", "D2", transforms=t, copies=n) for t, n in zip(chosen, copies, strict=True)]
 
 
 def design_space(profile: Profile) -> list[dict]:
-    """Figure 7: Nagao networks of several depths and widths, on D3."""
+    """Return the settings of Figure 7: Nagao networks of several depths and widths, on D3."""
     return [
         settings(profile, f"nagao{stages}", width=width)
         for stages in profile.nagao_stages
@@ -145,19 +145,19 @@ def design_space(profile: Profile) -> list[dict]:
 
 
 def design_table(records) -> pd.DataFrame:
-    """Return the scores of the networks of `design_space`, with their `stages` and `width`, named by both."""
+    """Return the scores of the networks of `design_space`, with `stages` and `width`; the index is e.g. "6 x 8"."""
     sizes = [(int(r.config["model"].removeprefix("nagao")), r.config["width"]) for r in records]
     table = score_table(records, [f"{stages} x {width}" for stages, width in sizes])
     return table.assign(stages=[s for s, _ in sizes], width=[w for _, w in sizes])
 
 
 def best(profile: Profile, **changes) -> dict:
-    """Return the configuration of the recipe `best`: balanced by repetition alone, or with changes."""
+    """Return the settings of the recipe `best`, updated by `changes`."""
     return settings(profile, **{**BEST, "epochs": profile.epochs["best"], **changes})
 
 
 def ingredients(profile: Profile) -> dict[str, dict]:
-    """Return the steps from the study's Nagao network on D3 to `best`, each with one ingredient more."""
+    """Return the settings on the way from the study's Nagao network to `best`, by the ingredient that each adds."""
     network = {"model": "nagao6", "width": 8, "dropout": None, "batch_norm": False}
     study_training = {"weight_decay": 0.0} | STUDY_STEPS
     study_training["epochs"] = profile.epochs["nagao"]
@@ -180,7 +180,7 @@ def ingredients(profile: Profile) -> dict[str, dict]:
 
 
 def headline_records(profile: Profile, dataset: NucleusDataset, run=cross_validate) -> dict[str, Record]:
-    """Return what is repeated under seeds: Table II on D3, `best`, DNA content; and the ceiling where it is known."""
+    """Return the records of Table II on D3, `best` and DNA content, repeated under seeds, and the ceiling if known."""
     configs = {name: settings(profile, model) for model, name in TABLE_2_MODELS.items()}
     configs |= {"best": best(profile)} | dict(zip(BASELINE.values(), baseline(profile), strict=True))
     records = dict(zip(configs, repeat(profile, dataset, configs.values(), run), strict=True))
@@ -189,13 +189,13 @@ def headline_records(profile: Profile, dataset: NucleusDataset, run=cross_valida
 
 
 def search_rate_and_batch(profile: Profile, dataset: NucleusDataset) -> Search:
-    """Section III-F: search learning rate and batch size of the Nagao network on D3; the study's are the first."""
+    """Search learning rate and batch size of the Nagao network on D3 (Section III-F); the study's are tried first."""
     drawn = draw_rate_and_batch(profile.n_trials - 1, profile.learning_rates, profile.batch_sizes, profile.seed)
     return _search(profile, dataset, [settings(profile, "nagao6", **d) for d in [STUDY_STEPS, *drawn]])
 
 
 def search_nagao_space(profile: Profile, dataset: NucleusDataset) -> Search:
-    """Search network and batch size in the ranges of Nagao et al. (2020), on D3; the study's network is the first."""
+    """Search network and batch size in the ranges of Nagao et al. (2020) on D3; the study's network is tried first."""
     drawn = draw_nagao(profile.n_trials - 1, profile.seed)
     given = {"model": "nagao6", "dropout": 0.5} | STUDY_STEPS
     return _search(profile, dataset, [settings(profile, **d) for d in (given, *drawn)])
@@ -208,11 +208,11 @@ def _search(profile: Profile, dataset: NucleusDataset, configs) -> Search:
 
 
 def ceiling_record(profile: Profile, dataset: NucleusDataset) -> Record | None:
-    """Return the record of the best that any classifier can do, `simulation.posterior`, in the models' folds.
+    """Return the record of the best possible classifier, `simulation.posterior`, in the same folds as the models.
 
-    It knows DNA content (through the staining noise), nuclear area and chromatin contrast of every nucleus, and
-    recognises mitosis without fail. Nothing is trained. None where the hidden state is unknown: real cells, or
-    classes other than the four phases.
+    It knows DNA content (with staining noise), nuclear area and chromatin contrast of every nucleus, and always
+    recognises mitosis. Nothing is trained. None if the true state is unknown (real cells), or if the classes are not
+    the four phases.
     """
     if dataset.truth is None or dataset.classes != PHASES:
         return None

@@ -1,4 +1,4 @@
-"""What balancing before the split flatters: runs that are wrong on purpose, each beside the same one done right."""
+"""How much balancing before the split inflates scores: runs with a deliberate leak, each beside the correct run."""
 
 import time
 from dataclasses import replace
@@ -20,7 +20,7 @@ INSIDE_SET, LEAKY_SET = BALANCED
 
 
 def without_groups(dataset: NucleusDataset) -> NucleusDataset:
-    """Return the data set with its groups forgotten (all but copies of one image), under an identity of its own."""
+    """Return the data set without its groups, under a new identity; only copies of one image stay grouped."""
     if dataset.groups is None:
         return dataset
     copy_of = joined(image_fingerprints(dataset.images)[:, np.newaxis])
@@ -34,19 +34,19 @@ def without_groups(dataset: NucleusDataset) -> NucleusDataset:
 
 
 def _balanced(profile: Profile, dataset: NucleusDataset) -> tuple[NucleusDataset, np.ndarray, list]:
-    """Return the whole set balanced, the nucleus (n,) of each copy, and folds that ignore which images are copies."""
+    """Return the whole set balanced, the index of each image's nucleus (n,), and folds that may part its copies."""
     made = make_training_set(dataset.images, dataset.labels, "D3", copies=profile.copies, seed=profile.seed)
-    # Copies keep the sample id of their nucleus.
+    # Each copy keeps the sample id of its nucleus.
     copies = replace(dataset.select(made.source), images=made.images, identity=dataset.identity)
     return copies, made.source, stratified_folds(copies.labels, profile.n_folds, seed=profile.seed)
 
 
 def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str = "nagao6") -> tuple[Record, Record]:
-    """Return what a leak would flatter, balancing before the split, and the same model balanced inside the folds.
+    """Return two records: the set balanced before the split (a leak), and the same model balanced inside the folds.
 
-    The configuration of the first says `"leaky": true`, so that no table of honest runs finds it. Both forget the
-    groups of the data set, so that nothing but the balancing differs, and train for about the same number of steps:
-    the balanced set is larger, so its epochs are fewer.
+    The configuration of the first has `"leaky": true`, so that no table of correct runs includes it. Both ignore the
+    groups of the data set, so that only the balancing differs. Both train for about the same number of steps: the
+    balanced set is larger, so it gets fewer epochs.
     """
     dataset = without_groups(dataset)
     (inside,) = experiments.cross_validate(profile, dataset, [experiments.settings(profile, model)])
@@ -60,15 +60,15 @@ def balance_before_split(profile: Profile, dataset: NucleusDataset, model: str =
 
 
 def memorised(profile: Profile, dataset: NucleusDataset) -> tuple[Record, Record]:
-    """Return a leak that a model with a perfect memory shows, and the same model without it.
+    """Return two records of a nearest-neighbour model, which memorises its training images: with the leak and without.
 
-    The model answers with the class of the training image whose pixels are nearest. Both are asked about the same
-    original images in the same folds; before: altered copies of them stay in training, inside: they do not. Groups are
-    forgotten, so that nothing else differs.
+    The model predicts the class of the training image with the nearest pixels. Both are tested on the same original
+    images in the same folds. With the leak, altered copies of the test images are in training. Groups are ignored, so
+    that nothing else differs.
     """
     dataset = without_groups(dataset)
     copies, source, folds = _balanced(profile, dataset)
-    # The first copy of every image is the image itself.
+    # The first image of every nucleus in the balanced set is the original.
     _, originals = np.unique(source, return_index=True)
 
     def fits(is_leaky: bool):

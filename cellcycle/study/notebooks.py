@@ -1,4 +1,4 @@
-"""Run the notebooks by papermill: all or some, under one profile, on one data set; publish them; run them afresh."""
+"""Run all or some notebooks with papermill, under one profile, on one data set; publish them; rerun without records."""
 
 import ast
 import contextlib
@@ -24,16 +24,16 @@ from cellcycle.splits import stratified_folds
 from cellcycle.study.profiles import Profile, load_profile
 from cellcycle.study.status import StatusLine
 
-# Built from the records of all the others, so it runs when they are done.
+# This notebook reads the records of all others, so it runs after them.
 LAST = "13_figures"
 _TIME = re.compile(r"(?<=\*\*It takes\*\* )about \d+ minutes? to read(?: and \d+ to run)?(?: \(\d+ [^)]*\))?")
 _WORDS_A_MINUTE = 150
-# Seconds that each notebook ran, from records and with all of its trainings, by `benchmarks/minutes.py`.
+# Run time of each notebook in seconds, from records and with all trainings, measured by `benchmarks/minutes.py`.
 MINUTES = Path("data", "results", "minutes.csv")
 
 
 class Outcome(NamedTuple):
-    """One executed notebook: its executed copy, the time it took, its error if it failed, what else there is to say."""
+    """One executed notebook: its executed copy, its run time, its error if it failed, and notes to print."""
 
     name: str
     copy: Path
@@ -45,16 +45,16 @@ class Outcome(NamedTuple):
 def run_study(
     profile="study", data="simulated", only=(), parameters=None, workers=None, skip_unreadable=False, output=None
 ) -> list[Outcome]:
-    """Execute the notebooks in order and print a line for each.
+    """Execute the notebooks and print a line for each that is done; return their outcomes, sorted by name.
 
-    Executed copies are under `build/notebooks/<profile>/<data>/`. A `study` run on the simulated cells also refreshes
-    the notebooks of the checkout. What cannot be run, or on what, is refused before anything runs.
+    Executed copies are under `build/notebooks/<profile>/<data>/`. A `study` run on the simulated cells without
+    `parameters` and `output` also updates the notebooks of the checkout. Unknown notebooks or parameters and an
+    unusable data set raise SettingError or DataError before any notebook runs.
 
     `data` is what `load_dataset` takes; `only` are numbers or names of notebooks, e.g. ("07",), empty for all;
-    `parameters` are values for the notebooks' own. `workers` notebooks run at a time: by default 2, so that one trains
-    while the other draws, and 1 on a GPU. `skip_unreadable` leaves unreadable images of the data set out, and says so
-    in the notebooks, instead of refusing it. `output` is a folder for records, figures and executed copies, instead of
-    the usual places.
+    `parameters` replace the notebooks' own values. `workers` notebooks run at a time: by default 2, so that one trains
+    while the other draws, and 1 on a GPU. `skip_unreadable` leaves out unreadable images, and the notebooks say so,
+    instead of an error. `output` is a folder for records, figures and executed copies, instead of the usual places.
     """
     source = notebooks_dir()
     data = str(data) if is_named(data) else str(Path(data).expanduser().resolve())
@@ -87,7 +87,7 @@ def run_study(
 
 
 def named_value(pair: str) -> tuple[str, object]:
-    """Split NAME=VALUE; a value that reads as a Python literal is one."""
+    """Split NAME=VALUE into name and value; a Python literal is evaluated, any other value stays text."""
     name, equals, value = pair.partition("=")
     if not equals:
         raise SettingError("--parameter", f"{pair!r} has no value", "write NAME=VALUE")
@@ -98,11 +98,11 @@ def named_value(pair: str) -> tuple[str, object]:
 
 
 def records_found(profile: Profile) -> str:
-    """Return a sentence on what is recorded of a study, which is not trained again, and what training it took."""
+    """Return a sentence: the number of recorded runs, which are not trained again, and their core-hours of training."""
     folder = profile.results_dir()
     runs = []
     for file in folder.glob("[!.]*/run.json"):
-        # A damaged record is named where its run is made again.
+        # Skip damaged records here: the code that makes the run again reports them.
         with contextlib.suppress(ValueError):
             runs.append(json.loads(file.read_text(encoding="utf-8")))
     hours = sum(run.get("train_s") or 0 for run in runs) / 3600
@@ -115,9 +115,9 @@ def records_found(profile: Profile) -> str:
 def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:
     """Run the whole `study` profile on simulated cells without the committed records, under `build/fresh/`.
 
-    A stopped run goes on, a finished one starts anew; nothing committed is touched. With the outcomes comes each
-    headline number beside the committed one (`texts.distances`, also as `distances.csv`), or None when a notebook
-    failed.
+    A stopped run is resumed, a finished one starts anew; no committed file changes. Returns the outcomes, and the
+    table of headline numbers beside the committed ones (`texts.distances`, also written to `distances.csv`), or None
+    if a notebook failed.
     """
     from cellcycle.study import experiments, texts
 
@@ -140,14 +140,14 @@ def run_fresh() -> tuple[list[Outcome], pd.DataFrame | None]:
 
 
 def notebooks_dir() -> Path:
-    """Return the folder of the notebooks; a package that is installed without its checkout has none: SettingError."""
+    """Return the folder of the notebooks; SettingError if the package is installed without its checkout."""
     if files.repository() is None:
         raise SettingError("notebooks", "not part of an installed package", "clone the repository and run make study")
     return files.repository() / "notebooks"
 
 
 def select_notebooks(only=()) -> list[str]:
-    """Return the names of the notebooks whose name begins with one of `only` (all, if it is empty)."""
+    """Return the notebooks whose names begin with one of `only` (empty: all); SettingError if one matches none."""
     names = sorted(file.stem for file in notebooks_dir().glob("[0-9]*.ipynb"))
     for wanted in only:
         if not any(name.startswith(wanted) for name in names):
@@ -156,7 +156,7 @@ def select_notebooks(only=()) -> list[str]:
 
 
 def check_parameters(names, parameters: dict) -> None:
-    """Raise SettingError when a notebook has no such parameter; papermill itself would only warn."""
+    """Raise SettingError if a notebook lacks one of the parameters; papermill itself would only warn."""
     if not parameters:
         return
     from papermill import inspect_notebook
@@ -169,19 +169,19 @@ def check_parameters(names, parameters: dict) -> None:
 
 
 def _environment(profile: Profile) -> dict[str, str]:
-    """Return what tells a kernel, another process in another folder, how its notebook runs; "" unsets a name."""
+    """Return variables that pass the profile to a kernel, a process in another folder; "" counts as unset."""
     output = profile.output or os.environ.get("CELLCYCLE_OUTPUT")
     return {
         "CELLCYCLE_PROFILE": profile.name,
         "CELLCYCLE_DATA": profile.data,
         "CELLCYCLE_SKIP_UNREADABLE": "1" if profile.on_error == "skip" else "",
-        # Folds run in parallel processes; threads inside each would only wait for each other.
+        # Folds run in parallel processes; several threads in each would compete for the same cores.
         "OMP_NUM_THREADS": "1",
     } | ({"CELLCYCLE_OUTPUT": os.path.abspath(output)} if output else {})
 
 
 def execute_notebook(source: Path, target: Path, environment: dict[str, str], parameters: dict) -> Outcome:
-    """Execute one notebook into a folder, with variables and parameters; a failure is returned, not raised."""
+    """Execute one notebook and write its copy into `target`; an error of a cell or kernel is returned, not raised."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
@@ -193,13 +193,13 @@ def execute_notebook(source: Path, target: Path, environment: dict[str, str], pa
     try:
         with private as sockets, patch.dict(os.environ, environment, CELLCYCLE_PROGRESS_FILE=str(progress)):
             options = {"kernel_name": "python3", "cwd": str(source.parent), "config": _kernel_config(sockets)}
-            # The copy is written once, when it is done or has failed: after each cell it would cost a tenth of a run.
+            # Write the copy once at the end: writing it after each cell takes a tenth of the run time.
             options |= {"progress_bar": False, "request_save_on_cell_execute": False}
             papermill.execute_notebook(str(source), str(copy), parameters, **options)
     except PapermillExecutionError as failure:
         error = f"cell {failure.exec_count}: {failure.ename}: {failure.evalue}"
     except RuntimeError as failure:
-        # The kernel did not begin, or was ended from outside, as by a system out of memory.
+        # The kernel did not start, or something killed it, e.g. the system when memory ran out.
         error = str(failure)
     finally:
         progress.unlink(missing_ok=True)
@@ -209,7 +209,7 @@ def execute_notebook(source: Path, target: Path, environment: dict[str, str], pa
 
 
 def _kernel_config(sockets: str):
-    """Let the kernel talk through files that only this user can open, where the system has such sockets."""
+    """Return a configuration by which the kernel uses Unix sockets in a folder of this user, where the system can."""
     from traitlets.config import Config
 
     if os.name != "posix":
@@ -218,7 +218,7 @@ def _kernel_config(sockets: str):
 
 
 def _earlier_seconds(clock: Path) -> dict[str, float]:
-    """Return what each notebook took in the last run, as far as it is known."""
+    """Return the seconds of each notebook in earlier runs; empty if the file is missing or damaged."""
     try:
         return {str(name): float(seconds) for name, seconds in json.loads(clock.read_text()).items()}
     except (OSError, ValueError, AttributeError):
@@ -226,7 +226,7 @@ def _earlier_seconds(clock: Path) -> dict[str, float]:
 
 
 def _publish(outcomes, source: Path, complete: bool) -> None:
-    """Refresh the notebooks of the checkout, and after a whole run the texts that follow from its records."""
+    """Update the notebooks of the checkout, and after a complete run the texts computed from its records."""
     from cellcycle.study.texts import refresh_texts
 
     for outcome in outcomes:
@@ -237,7 +237,7 @@ def _publish(outcomes, source: Path, complete: bool) -> None:
 
 
 def publish_notebook(executed, target) -> None:
-    """Write the cleaned copy of an executed notebook to `target`, whole or not at all."""
+    """Write the cleaned copy of an executed notebook to `target`, atomically."""
     import nbformat
 
     notebook = clean(nbformat.read(executed, as_version=4))
@@ -248,14 +248,14 @@ def publish_notebook(executed, target) -> None:
 
 
 def reading_minutes(notebook) -> int:
-    """Return about how long a notebook takes to read, to its questions: words, of code too, at a textbook's pace."""
+    """Return the minutes to read a notebook up to its questions: words of text and code, at `_WORDS_A_MINUTE`."""
     sources = [cell.source for cell in notebook.cells]
     end = next((i for i, source in enumerate(sources) if source.startswith("## Questions")), len(sources))
     return max(1, round(sum(len(source.split()) for source in sources[:end]) / _WORDS_A_MINUTE))
 
 
 def times(name: str, notebook) -> str:
-    """Return what the opening of a notebook says of its minutes: to read, and to run where `MINUTES` has them."""
+    """Return the text of a notebook's opening on its minutes: to read, and to run if `MINUTES` has them."""
     ran, reading = pd.read_csv(files.repository() / MINUTES, index_col="notebook"), reading_minutes(notebook)
     if name not in ran.index:
         return f"about {reading} minutes to read"
@@ -265,7 +265,7 @@ def times(name: str, notebook) -> str:
 
 
 def contents() -> pd.DataFrame:
-    """Return one row a notebook, by its number: file, title, question, and minutes to read."""
+    """Return one row per notebook, indexed by number: file, title, question, and minutes to read."""
     import nbformat
 
     rows = {}
@@ -278,9 +278,9 @@ def contents() -> pd.DataFrame:
 
 
 def clean(notebook):
-    """Drop from a notebook what differs from run to run without meaning; return it, changed in place.
+    """Remove from a notebook what differs between runs without meaning; return it, changed in place.
 
-    Solutions are folded, as far as a reader's program folds cells.
+    Solutions are marked as folded, for programs that can fold cells.
     """
     import nbformat
 
@@ -293,7 +293,7 @@ def clean(notebook):
         tags = cell.metadata.get("tags", [])
         cell.metadata = nbformat.NotebookNode(tags=tags) if tags else nbformat.NotebookNode()
         for output in cell.get("outputs", []):
-            # Sliders live as long as their kernel; their picture stays.
+            # A slider works only while its kernel runs; its picture stays.
             output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         if "solution" in tags and cell.cell_type == "code":
             cell.metadata["jupyter"] = {"source_hidden": True, "outputs_hidden": True}

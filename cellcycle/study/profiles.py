@@ -1,4 +1,4 @@
-"""Profiles: how large a run of the study is, and the settings that follow from it."""
+"""Profiles: the size of a run of the study, and the settings that depend on it."""
 
 import os
 import re
@@ -19,46 +19,46 @@ STUDY_IMAGES = 493
 
 @dataclass(frozen=True)
 class Profile:
-    """One size of the study."""
+    """Settings of the study at one size."""
 
     name: str
     data: str = "simulated"
-    # On which the network of the transfer notebook is pretrained.
+    # Data set on which the transfer notebook pretrains its network.
     source: str = "simulated-nagao"
     seed: int = 0
-    # What unreadable files of the data set do: "raise" or "skip".
+    # What to do with unreadable files of the data set: "raise" or "skip".
     on_error: str = "raise"
-    # Side of the images; smaller images keep their size.
+    # Side of the images in pixels; smaller images keep their size.
     size_px: int = 64
-    # A larger data set is sampled down to about this many images, classes in proportion.
+    # A larger data set is sampled down to about this number of images, with the same shares of classes.
     max_images: int | None = None
     n_folds: int = 5
     n_repeats: int = 1
-    # By kind of model (best: the recipe), on a data set of the study's size; larger ones get fewer, see `epochs_for`.
-    # So many that twice as many should not help: `transfers.has_settled`; notebook 09 says where they would.
+    # Epochs per kind of model ("best" is the recipe) on a set of the study's size; larger ones get fewer
+    # (`epochs_for`). Doubling them should not help (`transfers.has_settled`); notebook 09 shows where it would.
     epochs: dict[str, int] = field(default_factory=dict)
     # Augmented copies of each image in D2.
     copies: int = 3
-    # Of the first convolution of a ResNet.
+    # Stride of the first convolution of a ResNet.
     stem_stride: int = 2
     # The design space of the Nagao network.
     nagao_stages: tuple[int, ...] = (6,)
     nagao_widths: tuple[int, ...] = (8,)
-    # What the tuning notebook searches: the range of learning rates, batch sizes, how many settings it draws, and its
-    # rounds: the share of the epochs that a setting gets, and how many settings stay.
+    # What the tuning notebook searches: the range of learning rates, the batch sizes, the number of settings, and the
+    # rounds: in each, the fraction of the epochs that a setting gets, and the number of settings that remain.
     learning_rates: tuple[float, float] = (1e-4, 5e-3)
     batch_sizes: tuple[int, ...] = (8, 16, 32, 64)
     n_trials: int = 9
     rounds: tuple[tuple[float, int], ...] = ((1 / 6, 3), (1 / 2, 1))
-    # Seeds under which the headline rows are cross-validated.
+    # Number of seeds under which the headline models are cross-validated.
     n_seeds: int = 3
-    # Numbers of simulated training images of the learning curves; shares of the labels in the transfer notebook.
+    # Numbers of simulated training images in the learning curves; fractions of the labels in the transfer notebook.
     learning_sizes: tuple[int, ...] = (100, 493, 1480, 4930)
     label_shares: tuple[float, ...] = (0.05, 0.1, 0.25, 1.0)
-    # Processes of a cross-validation.
+    # Number of processes of a cross-validation.
     n_jobs: int = 1
     device: str = "cpu"
-    # Folder of the records, instead of the usual place.
+    # Folder for records and figures, instead of the usual places.
     output: str = ""
 
     def __post_init__(self):
@@ -68,32 +68,32 @@ class Profile:
 
     @property
     def folds(self) -> dict[str, int]:
-        """The settings of the cross-validation, by their names in a record."""
+        """The settings of the cross-validation, with the names that they have in a record."""
         return {"n_folds": self.n_folds, "n_repeats": self.n_repeats, "seed": self.seed}
 
     @property
     def study_labels(self) -> int:
-        """The number of the learning curves that is nearest to the study's, of those that a larger one follows."""
+        """The one of `learning_sizes` nearest to `STUDY_IMAGES`, without the last (largest) one."""
         return min(self.learning_sizes[:-1], key=lambda n: abs(n - STUDY_IMAGES))
 
     def table(self, *names: str, epochs=()) -> pd.DataFrame:
-        """Return a table of profile, data set, seed and the settings `names`, and epochs of these kinds of model."""
+        """Return a table of profile, data set, seed, the settings `names`, and the epochs of the kinds in `epochs`."""
         shown = {"profile": self.name} | {name: getattr(self, name) for name in ("data", "seed", *names)}
         shown |= {f"epochs of {kind}": self.epochs[kind] for kind in epochs}
         rounded = {n: re.sub(r"\d\.\d{5,}", lambda found: f"{float(found[0]):.2g}", str(v)) for n, v in shown.items()}
         return pd.DataFrame({"setting": rounded})
 
     def load_dataset(self, name: str | None = None, size_px: int | None = None) -> NucleusDataset:
-        """Load the profile's data set (or a named one) at the profile's size."""
+        """Return the profile's data set (or a named one), with at most about `max_images` images."""
         name, size_px = name or self.data, size_px or self.size_px
-        if source_kind(name) == "simulated":  # no more than are wanted: to simulate takes longer than to train
+        if source_kind(name) == "simulated":  # only as many as needed: simulating takes longer than training
             return load_simulated(name, size_px, self.seed, self.max_images)
         dataset = load_dataset(name, size_px=size_px, seed=self.seed, on_error=self.on_error)
         return dataset if self.max_images is None else dataset.subsample(self.max_images, self.seed)
 
     @property
     def is_recorded(self) -> bool:
-        """Whether its records and figures are those of the checkout; all else is output of this machine."""
+        """Whether records and figures go into the checkout; otherwise they go to `output` or the build folder."""
         is_elsewhere = self.output or os.environ.get("CELLCYCLE_OUTPUT") or not files.repository()
         is_usual = (self.name, self.data, self.source) == ("study", "simulated", Profile.source)
         return is_usual and not is_elsewhere
@@ -103,17 +103,17 @@ class Profile:
         return files.repository() / "data" / "results" / "study" if self.is_recorded else self._output("results")
 
     def figures_dir(self) -> Path:
-        """Return the folder of its finished figures."""
+        """Return the folder of this profile's figures."""
         return files.repository() / "figures" if self.is_recorded else self._output("figures")
 
     def _output(self, kind: str) -> Path:
         return Path(self.output or files.build_dir()) / kind / self.name / files.slug(source_name(self.data))
 
     def epochs_for(self, network: str, n_images: int, epochs: int | None = None) -> int:
-        """Return the epochs of a network on a data set of `n_images`, where it gets `epochs` on the study's.
+        """Return the number of epochs on a data set of `n_images`, if a set of the study's size gets `epochs`.
 
-        Beyond the study's size they fall with the square root of the size: a larger set is still seen
-        more often in all, and takes an evening where it would take a night.
+        Above the study's size, epochs fall with the square root of the size: the number of steps still grows, but
+        training takes an evening instead of a night. `epochs` are the profile's by default.
         """
         kind = next((kind for kind in ("resnet", "nagao") if network.startswith(kind)), network)
         shrink = min(1.0, (STUDY_IMAGES / n_images) ** 0.5)
@@ -163,8 +163,8 @@ PROFILES = {
 def load_profile(name: str = "", data: str = "", seed: int = 0, source: str = "") -> Profile:
     """Return a profile by name (empty: $CELLCYCLE_PROFILE, else "study"), for a data set and a seed.
 
-    `data` is what `load_dataset` takes; empty: $CELLCYCLE_DATA, else "simulated". `source` likewise, of the transfer
-    notebook; empty: $CELLCYCLE_SOURCE, else simulated.
+    `data` is what `load_dataset` takes; empty: $CELLCYCLE_DATA, else "simulated". `source` is the set on which the
+    transfer notebook pretrains; empty: $CELLCYCLE_SOURCE, else "simulated-nagao". A GPU is used only if there is one.
     """
     name = name or os.environ.get("CELLCYCLE_PROFILE") or "study"
     data = data or os.environ.get("CELLCYCLE_DATA") or "simulated"

@@ -1,4 +1,4 @@
-"""What `cellcycle study` prints while it runs: a line a notebook, and on a terminal a line that moves."""
+"""Progress output of `cellcycle study`: one line per notebook, and on a terminal a status line that is overwritten."""
 
 import contextlib
 import json
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 class StatusLine:
-    """Print finished notebooks; on a terminal also show the folds of those under way and the time left.
+    """Print finished notebooks; on a terminal also show the folds of running notebooks and the time left.
 
-    The notebooks' progress files are `<prefix>-<notebook>.json`; from the seconds that each took in an earlier run the
-    time left is estimated, `workers` of them at a time.
+    The notebooks write progress files `<prefix>-<notebook>.json`. The time left is estimated from the seconds that
+    each notebook took in an earlier run, with `workers` of them at a time.
     """
 
     def __init__(self, names, prefix: Path, earlier_s: dict[str, float] | None = None, workers: int = 1):
@@ -35,7 +35,7 @@ class StatusLine:
             print(f"        {note}", flush=True)
 
     def left_s(self) -> float | None:
-        """Return the seconds that the notebooks to come should take at the pace of the finished; None if not known."""
+        """Return the estimated seconds for the remaining notebooks, at the pace of the finished; None if unknown."""
         waiting = [name for name in self.names if name not in self.took_s]
         known = [name for name in self.took_s if self.earlier_s.get(name)]
         if not waiting or not known or any(name not in self.earlier_s for name in waiting):
@@ -64,7 +64,7 @@ class StatusLine:
             self._show("  ".join(filter(None, map(self._describe, self._files()))))
 
     def _describe(self, file: Path) -> str:
-        """Return e.g. `07_nagao 3/15 folds, about 2 min left`."""
+        """Return the progress of one notebook, e.g. `07_nagao 3/15 folds, about 2 min left`; "" if unreadable."""
         try:
             report = json.loads(file.read_text())
         except (OSError, ValueError):
@@ -82,7 +82,7 @@ class StatusLine:
         return sorted(self.prefix.parent.glob(f"{self.prefix.name}-*.json"))
 
     def _show(self, text: str = "") -> None:
-        """Replace the line that moves."""
+        """Overwrite the status line."""
         if self.terminal:
             sys.stderr.write(f"\r\033[K{text[:118]}")
             sys.stderr.flush()

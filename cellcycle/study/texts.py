@@ -1,4 +1,4 @@
-"""Tables, sentences and the picture in README and docs, computed from records, cards and models."""
+"""Computed tables, sentences and the picture of README and docs, from records, model cards and models."""
 
 import json
 import textwrap
@@ -22,7 +22,7 @@ from cellcycle.study.blocks import markdown_table, refresh
 from cellcycle.study.profiles import load_profile
 from cellcycle.study.shipped.scoring import records_dir
 
-# The computed blocks of each text.
+# Names of the computed blocks in each text.
 TEXTS = {
     "README.md": ["PICTURE", "HEADLINE"],
     "docs/results.md": ["RESULTS", "FINDINGS", "TRAINING", "PAPER", "REAL_CELLS"],
@@ -34,23 +34,23 @@ TEXTS = {
 FIELD_PICTURE = "docs/images/field_001_phases.png"
 # In the order of the columns; `metrics.SCORES` holds how they are computed.
 SHOWN_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
-# What is told of pictures that a program altered.
+# Record of how often altered fields are flagged, by `benchmarks/altered.py`.
 ALTERED = Path("data", "results", "altered.csv")
-# What the tests of the shipped models are called; all are simulated, of slides that none learned from.
+# Tests of the shipped models -> their titles. All are simulated, of slides that no model learned from.
 TRUSTED = {"fields": "whole fields", "slides": "crops", "laboratories": "crops, unusual cells and cameras"}
-# Record of finders side by side.
+# Record of `benchmarks/segmentation_fields.py`: all finders, compared.
 FINDERS = Path("data", "results", "finders.json")
 # Records of models trained on real cells, as `make evidence` makes them.
 TRAINED = Path("data", "results", "evidence", "trained")
-# A limit for many comparisons lies in the tails, which few draws do not show; by less than the share it is not told.
+# Bootstrap draws for corrected intervals, whose limits lie in the tails; within this fraction of one is "on the edge".
 _MANY_DRAWS, _EDGE = 20_000, 0.05
 _COMPARED = (*experiments.TABLE_2_MODELS.values(), "best")
-# How the real cells' networks are called in tables, by the model's name in their configuration.
+# Model in the configuration of a record on real cells -> its name in tables.
 _REAL_NAMES = experiments.TABLE_2_MODELS | {experiments.BEST["model"]: "best"} | experiments.BASELINE
 
 
 def refresh_texts() -> None:
-    """Write what follows from records, cards and models: blocks of README, docs and data card, and README's picture."""
+    """Write all computed texts: the blocks of README, docs and data card, and README's picture."""
     for file, blocks in (text_blocks() | {"data/README.md": data_card.card_blocks()}).items():
         refresh(files.repository() / file, blocks)
     write_image(files.repository() / FIELD_PICTURE, field_picture())
@@ -77,7 +77,7 @@ def text_blocks() -> dict[str, dict[str, str]]:
 
 
 def headline(simulated: pd.DataFrame, told: pd.DataFrame, still: str, real: pd.DataFrame) -> str:
-    """Return README's table of scores on simulated cells, and in three sentences what it and the real cells say."""
+    """Return README's table of scores on simulated cells, and three sentences on these and on real cells."""
     names = [comparisons.readable(score) for score in SHOWN_SCORES]
     table = simulated[[f"{name} (simulated)" for name in names]].set_axis(names, axis=1)
     verdicts = told.map(lambda text: text.split()[-1])
@@ -103,7 +103,7 @@ def headline(simulated: pd.DataFrame, told: pd.DataFrame, still: str, real: pd.D
 
 
 def trust_table() -> pd.DataFrame:
-    """Return of each shipped model how sure it is of its calls of simulated cells, and what share of them is right."""
+    """Return, per shipped model, mean confidence and fraction of correct calls on each simulated test in `TRUSTED`."""
     rows: dict[str, dict] = {}
     for record in results.load_runs(records_dir()):
         name, test = record.config["model"], record.data["name"]
@@ -118,7 +118,7 @@ def trust_table() -> pd.DataFrame:
 
 
 def altered_table() -> pd.DataFrame:
-    """Return in what share of real fields each change that a program made to them is flagged."""
+    """Return, per kind of change, the fraction of altered real fields that is flagged, with 95 % Wilson intervals."""
     rows = pd.read_csv(files.repository() / ALTERED)
     shares = rows["told"] / rows["fields"]
     ends = zip(shares, *wilson(shares.to_numpy(), rows["fields"].to_numpy()), strict=True)
@@ -133,7 +133,7 @@ def field_picture() -> np.ndarray:
 
 
 def finders_beside() -> dict[str, pd.DataFrame]:
-    """Return what each finder comes to in one run of `benchmarks/segmentation_fields.py`, from its record."""
+    """Return the tables that compare the finders, from the record of `benchmarks/segmentation_fields.py`."""
     record = json.loads((files.repository() / FINDERS).read_text(encoding="utf-8"))
     widths = {"simulated": "width of the G1 peak, simulated slide", "rpe1": "width of the G1 peak, RPE-1"}
     spent = {"times_plain": "time, over that of the plain script", "memory_mb": "memory of the process, MB"}
@@ -151,7 +151,7 @@ def finders_beside() -> dict[str, pd.DataFrame]:
 
 
 def _finder_scores(scores: dict, n_fields: int = 0) -> dict[str, str]:
-    """Return what a finder comes to by the titles of its scores; of how many fields is told where the record has it."""
+    """Return a finder's scores as text, by title; with `n_fields` the last interval is no narrower than Wilson's."""
     columns = {f"f1_{iou}": f"F1 at IoU {iou}" for iou in matching.IOUS}
     columns |= {"ap_0.5": "average precision at IoU 0.5", "below_0.8": "share of fields with F1 below 0.8"}
     found = {name: Estimate(*scores[name]) for name in columns}
@@ -161,7 +161,7 @@ def _finder_scores(scores: dict, n_fields: int = 0) -> dict[str, str]:
 
 
 def _counted(counts: dict[str, list[int]]) -> dict[str, str]:
-    """Return how many nuclei are right, surplus and missed at the lowest IoU, and F1 at all, of one picture."""
+    """Return the numbers of right, surplus and missed nuclei at the lowest IoU, and F1 at every IoU, of one image."""
     least = counts[str(min(matching.IOUS))]
     shown = {name: str(n) for name, n in zip(("right", "surplus", "missed"), least, strict=True)}
     f1 = {iou: 2 * n[0] / (2 * n[0] + n[1] + n[2]) for iou, n in counts.items()}
@@ -174,10 +174,10 @@ def _by_finder(rows: dict[str, dict]) -> pd.DataFrame:
 
 
 def findings(table: pd.DataFrame, still: str, of_print: str) -> str:
-    """Return what the headline runs decide, paired on the same folds, beside DNA content; and last `of_print`."""
+    """Return a list: for each score, which models differ decidedly from DNA content, paired; then `of_print`."""
     lines = [f"- *best* minus DNA content, paired: {comparisons.told(table.loc[['best']])[0].removeprefix('best: ')}"]
     for score in table:
-        # No comma inside a name: these stand in a list.
+        # Names are joined by commas, so they must not contain one.
         verdicts = table[score].str.split().str[-1].rename(lambda name: name.replace(",", ""))
         said = [f"{v}: {', '.join(verdicts.index[verdicts == v]) or 'none'}" for v in ("better", "worse", "undecided")]
         lines.append(f"- {score[0].upper()}{score[1:]}, compared with DNA content: {'; '.join(said)}.")
@@ -188,10 +188,10 @@ def findings(table: pd.DataFrame, still: str, of_print: str) -> str:
 
 
 def beside_print_best(records: dict[str, Record]) -> str:
-    """Return how the model with the highest macro F1 in print stands beside the others of the print, as a sentence.
+    """Return a sentence that compares the model with the highest published macro F1 with the other published models.
 
-    It was named before any run of ours: so no winner is compared that luck has chosen. It is called like the print, and
-    for the score, as tables of ours are: a lead, or a lag, may hang on that alone.
+    The choice rests on the publication, not on our runs, so no lucky winner of ours is compared. Calls are made in two
+    ways, as published and for each score as in our tables, because a difference may depend on that alone.
     """
     best = summaries.published("table2_models").set_index("model")["macro_f1"].idxmax()
     others = {name: records[name] for name in experiments.TABLE_2_MODELS.values() if name != best}
@@ -199,7 +199,7 @@ def beside_print_best(records: dict[str, Record]) -> str:
     for how, as_trained in {"as trained, like the print": True, "for the score": False}.items():
         table = comparisons.differences(pairs, as_trained)
         for verdict in ("better", "worse"):
-            # No comma inside a name: these stand in a list.
+            # Names are joined by commas, so they must not contain one.
             scores = {n.replace(",", ""): comparisons.decided(row, verdict) for n, row in table.iterrows()}
             named = [f"{name} ({score})" for name, score in scores.items() if score != "no score"]
             called = f"called {how}, it is " if verdict == "better" else ""
@@ -209,14 +209,14 @@ def beside_print_best(records: dict[str, Record]) -> str:
 
 
 def beside_dna_content(records: dict[str, Record]) -> tuple[pd.DataFrame, str]:
-    """Return the paired differences of the headline runs to DNA content, and which outlast that they are so many.
+    """Return the paired differences of the headline runs to DNA content, and a text: which remain after correction.
 
-    On the edge are those that reach their limit, or miss it, by less than a twentieth: other draws could turn them.
+    "On the edge" are differences within 5 % of the corrected limit: other bootstrap draws could reverse them.
     """
     dna = records["DNA content"]
     against = {name: (record, dna) for name, record in records.items() if name in _COMPARED}
     table, freedom = comparisons.differences(against), len(np.unique(dna.units)) - 1
-    # Each is allowed its part of the twentieth, with as few degrees of freedom as the slides leave.
+    # Bonferroni: the error of 5 % is divided by the number of comparisons; degrees of freedom are slides minus one.
     wider = stdtrit(freedom, 1 - 0.025 / table.size) / stdtrit(freedom, 0.975)
     many = {"n_samples": _MANY_DRAWS}
     found = {n: {s: comparisons.compare(*pair, s, **many) for s in SHOWN_SCORES} for n, pair in against.items()}
@@ -232,16 +232,16 @@ def beside_dna_content(records: dict[str, Record]) -> tuple[pd.DataFrame, str]:
 
 
 def _named(is_so: pd.DataFrame) -> list[str]:
-    """Return each model of which something is so for some score, with these scores, as words."""
+    """Return e.g. "LR (accuracy, macro F1)" for each model (column) that is True for some scores (rows)."""
     found = {name: [comparisons.readable(score) for score in of.index[of]] for name, of in is_so.items()}
     return [f"{name} ({', '.join(scores)})" for name, scores in found.items() if scores]
 
 
 def headline_table(records: dict[str, Record]) -> pd.DataFrame:
-    """Return one row a model: scores with 95 % intervals, recalls, cost, and what the study printed for D3."""
+    """Return one row per model: scores with 95 % intervals, recalls, cost, and the published scores on D3."""
     scores = summaries.score_table(records.values(), list(records))
     origin = next(iter(records.values())).data["origin"]
-    # The study chose ResNet 8 and removed the skip paths: its print is beside both.
+    # The study's ResNet 8 has no skip paths; its published scores stand beside both of ours.
     rows = [name.removesuffix(", plain") for name in scores.index]
     printed = summaries.published("table2_models").set_index("model").reindex(rows).set_axis(scores.index)
     names = {comparisons.readable(score): f"{comparisons.readable(score)} ({origin})" for score in SHOWN_SCORES}
@@ -259,7 +259,7 @@ def trained_records() -> list[dict]:
 
 
 def trained_table() -> pd.DataFrame:
-    """Return one row a run of `cellcycle train`: scores of the cells that were held out, with 95 % intervals."""
+    """Return one row per run of `cellcycle train`: scores on held-out cells, with 95 % intervals, and recalls."""
     rows = {}
     for record in trained_records():
         found = record["held_out"]
@@ -271,7 +271,7 @@ def trained_table() -> pd.DataFrame:
 
 
 def real_records() -> list[Record]:
-    """Return the committed records of the study's models, trained on real cells."""
+    """Return the committed records of the study's models trained on real cells; RecordError if there are none."""
     root = files.repository() / TRAINED
     records = results.load_runs(root)
     if not records:
@@ -281,7 +281,7 @@ def real_records() -> list[Record]:
 
 
 def real_table(records) -> pd.DataFrame:
-    """Return one row a model and kind of intensities: scores with 95 % intervals, recalls and cost."""
+    """Return one row per model and kind of intensities: scores with 95 % intervals, recalls and training time."""
     scores = summaries.score_table(records, [_REAL_NAMES[r.config["model"]] for r in records])
     shown = summaries.show_scores(scores, SHOWN_SCORES, costs=True)
     shown["training set"] = [experiments.intensities_of(r.config).replace("-", " ") for r in records]
@@ -290,7 +290,7 @@ def real_table(records) -> pd.DataFrame:
 
 
 def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.DataFrame:
-    """Return each headline number as committed, with its 95 % interval, and as a fresh run has it.
+    """Return the committed headline scores with 95 % intervals beside those of a fresh run, called as trained.
 
     Index `model`; for each of `SHOWN_SCORES` the columns `{score}`, `{score}_low`, `{score}_high`, `{score}_fresh`.
     """
@@ -304,12 +304,12 @@ def distances(fresh: dict[str, Record], committed: dict[str, Record]) -> pd.Data
 
 
 def show_distances(found: pd.DataFrame) -> pd.DataFrame:
-    """Return the table of `distances` for a reader: committed number, its interval, fresh minus committed."""
+    """Return the table of `distances` as text: committed score with its interval, and fresh minus committed."""
     shown = summaries.with_intervals(found, SHOWN_SCORES)
     moved = [found[f"{score}_fresh"] - found[score] for score in SHOWN_SCORES]
     return shown + pd.concat(moved, axis=1, keys=shown.columns).map("  {:+.4f}".format)
 
 
 def second_run() -> pd.DataFrame:
-    """Return the committed `distances` of a whole fresh run on another type of processor than that of the records."""
+    """Return the committed `distances` of a complete fresh run on another processor type than that of the records."""
     return pd.read_csv(files.repository() / "data" / "results" / "second_run.csv", index_col="model")

@@ -1,4 +1,4 @@
-"""Experiments that train on other cells than they are tested on: more of them, or those of another task."""
+"""Experiments that train on other cells than they test on: larger sets, other tasks or other stain colours."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,12 @@ from cellcycle.study.experiments import TABLE_2_MODELS, best, completed, setting
 from cellcycle.study.profiles import STUDY_IMAGES, Profile
 from cellcycle.training.runs import Fit, Run, defaults_of, full_config, make_estimator, record_runs
 
-# Red, green and blue of an artificial stain; the first is most common among simulated coloured nuclei.
+# (red, green, blue) of artificial stains; the first is the most common one among simulated coloured nuclei.
 COLOURS = {"blue": (0.1, 0.2, 1.0), "green": (0.1, 1.0, 0.2), "gray": (1.0, 1.0, 1.0)}
-# What is to make a model blind to the stain.
+# Augmentations meant to make a model independent of the stain's colour.
 BLINDING = {"none": (), "jitter": ("jitter",), "grayscale": ("grayscale",), "both": ("jitter", "grayscale")}
-# Test nuclei of the learning curves, as a multiple of the study's set: so many that no score hangs on how a few
-# mitoses are called.
+# Number of test nuclei of the learning curves, as a multiple of the study's set: large enough that no score depends
+# on the calls of a few mitoses.
 _TEST_SHARE = 6
 # Added to the profile's seed, so that neither set shares a nucleus or a slide with the study's.
 _TRAIN_SEED, _TEST_SEED = 1000, 2000
@@ -38,7 +38,7 @@ def transfer_source(profile: Profile, dataset: NucleusDataset) -> NucleusDataset
 def pretrained_network(profile: Profile, source: NucleusDataset, model="nagao6", train=True) -> Path:
     """Train a network on all images of a source data set, once, and return the `.safetensors` file of its weights.
 
-    Without `train` the file may not be there yet, but names the records that start from it.
+    With `train=False` only the path is returned, to look up records that start from it; the file may not exist.
     """
     config = completed(profile, source, settings(profile, model))
     key = results.key_of(full_config(config, seed=profile.seed), defaults_of(config["model"]))
@@ -50,7 +50,7 @@ def pretrained_network(profile: Profile, source: NucleusDataset, model="nagao6",
 
 
 def transfer(profile: Profile, pretrained) -> list[dict]:
-    """Section III-E: the Nagao network from scratch and fine-tuned, on growing shares of the labels."""
+    """Return the settings of Section III-E: the Nagao network from scratch and fine-tuned, per share of the labels."""
     return [
         settings(profile, "nagao6", pretrained=start, train_share=share)
         for share in profile.label_shares
@@ -59,10 +59,10 @@ def transfer(profile: Profile, pretrained) -> list[dict]:
 
 
 def scratch_at_equal_steps(profile: Profile, source: NucleusDataset, dataset: NucleusDataset) -> list[dict]:
-    """The network of `transfer` from scratch on the three smallest shares, for as many steps as the fine-tuned one.
+    """Return settings to train from scratch on the three smallest shares, for as many steps as when fine-tuned.
 
-    Those are its steps on the source and on the share. An epoch draws as many images as it has, so that with the same
-    epochs a small share means few steps, whatever its labels are worth.
+    The fine-tuned network makes steps on the source and on the share. An epoch draws as many images as the set has, so
+    with equal epochs a small share means few steps, which alone could explain a lower score.
     """
     batch_size = defaults_of("nagao6")["batch_size"]
     chosen = settings(profile, "nagao6")
@@ -85,7 +85,7 @@ def across(train: NucleusDataset, test: NucleusDataset, config: dict, n_repeats:
 
 
 def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDataset]:
-    """Return simulated training sets of `learning_sizes`, parts of the largest, and a test set of other slides."""
+    """Return simulated training sets of `learning_sizes`, subsets of the largest, and a test set of other slides."""
 
     def scaled(factor: float, seed: int, name: str) -> NucleusDataset:
         counts = {phase: max(2, round(n * factor)) for phase, n in STUDY_COUNTS.items()}
@@ -99,11 +99,11 @@ def learning_sets(profile: Profile) -> tuple[list[NucleusDataset], NucleusDatase
 
 
 def learning_curves(profile: Profile) -> dict[str, list[Record]]:
-    """Return records of models trained on each size, under `n_seeds` seeds, and tested on the same nuclei."""
+    """Return, per model, its records for each training size, under `n_seeds` seeds, tested on the same nuclei."""
     sets, test = learning_sets(profile)
     configs = {"DNA content": settings(profile, "dna-content")}
     configs |= {TABLE_2_MODELS[m]: settings(profile, m) for m in ("logistic", "nagao6")}
-    # One network instead of several: the curve's shape is the question, not its last hundredth.
+    # One network instead of several: the shape of the curve matters, not its last hundredth.
     configs["best, one network"] = best(profile, views=("shape",))
     runs = [
         across(each, test, _enough_epochs(profile, each, config), profile.n_seeds)
@@ -115,10 +115,10 @@ def learning_curves(profile: Profile) -> dict[str, list[Record]]:
 
 
 def settling(profile: Profile) -> dict[str, tuple[Record, Record, Record]]:
-    """Return what each kind of network says after half of its epochs, all, and twice as many, to see if it has settled.
+    """Return, per network, its records after half of its epochs, all, and twice as many, to see if it has settled.
 
-    They are trained under `n_seeds` seeds on as many nuclei as the study has and tested on others, all simulated and in
-    no table of the study: the epochs, chosen by one rule (twice as many should not help), are not fitted to its folds.
+    Networks train under `n_seeds` seeds on about as many nuclei as the study has and are tested on others. All are
+    simulated and in no table of the study, so the number of epochs is not fitted to its folds.
     """
     sets, test = learning_sets(profile)
     training = sets[profile.learning_sizes.index(profile.study_labels)]
@@ -133,7 +133,7 @@ def settling(profile: Profile) -> dict[str, tuple[Record, Record, Record]]:
 
 
 def in_colour(dataset: NucleusDataset, colours) -> NucleusDataset:
-    """Return every nucleus of a data set, by its strongest channel, in each of the named stain colours in turn."""
+    """Return the nuclei of a data set (each pixel's strongest channel) in each of the named stain colours in turn."""
     stain = dataset.images.max(axis=1, keepdims=True)
     images = [stain * np.reshape(COLOURS[c], (3, 1, 1)).astype(np.float32) for c in colours]
     return replace(
@@ -147,9 +147,9 @@ def in_colour(dataset: NucleusDataset, colours) -> NucleusDataset:
 
 
 def across_colours(profile: Profile, dataset: NucleusDataset) -> dict[tuple[str, str], Record]:
-    """Return the Nagao network trained on blue nuclei and shown those of its test folds in blue, green and gray.
+    """Return records of the Nagao network trained on blue nuclei and tested on its test folds in each of `COLOURS`.
 
-    Keys are the transforms of its copies (D2) and the colour. Does what was meant to make it blind to the stain do so?
+    Keys are (name in `BLINDING`, colour). They show whether these transforms make it independent of the stain colour.
     """
     blue, shown = in_colour(dataset, ["blue"]), in_colour(dataset, COLOURS)
     folds = stratified_folds(dataset.labels, **profile.folds, groups=dataset.groups, classes=dataset.classes)
@@ -173,7 +173,7 @@ def across_colours(profile: Profile, dataset: NucleusDataset) -> dict[tuple[str,
 
 
 def _enough_epochs(profile: Profile, training: NucleusDataset, config: dict) -> dict:
-    """Return settings with their epochs: sets below the study's size are seen more often, for as many steps."""
+    """Return settings with their epochs: sets smaller than the study's get more, so that the steps stay as many."""
     made, usual = completed(profile, training, config), profile.study_labels
     if "epochs" in made and len(training) < usual:
         made["epochs"] = round(made["epochs"] * usual / len(training))
@@ -181,9 +181,9 @@ def _enough_epochs(profile: Profile, training: NucleusDataset, config: dict) -> 
 
 
 def has_settled(whole: Record, double: Record, as_trained=False) -> bool:
-    """Return whether twice the epochs do not help: no score rises by more than 0.02, nor decidedly by 0.01 or more.
+    """Return whether doubling the epochs does not help: no score rises by more than 0.02, or decidedly by 0.01 or more.
 
-    `as_trained` as in `comparisons.calls`: calls that count on other shares may gain where these do not.
+    "Decidedly" means that the 95 % interval lies above 0. `as_trained` is that of `comparisons.calls`.
     """
     gains = [comparisons.compare(double, whole, score, as_trained) for score in metrics.SCORES]
     return all(gain.value <= 0.02 and (gain.low <= 0 or gain.value < 0.01) for gain in gains)

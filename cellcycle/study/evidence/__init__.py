@@ -1,1 +1,1 @@
-"""The board of real evidence: what the shipped models come to on real cells, from records."""
+"""The evidence on real cells: scores of the shipped models, computed from records."""

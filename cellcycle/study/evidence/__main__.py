@@ -13,7 +13,7 @@ from cellcycle.study.evidence.trained import train_on_real
 
 
 def main() -> None:
-    """Run what has no record, then write document, README, figures and cards from the records."""
+    """Make the missing records, then write document, README, figures and cards from all records."""
     parser = argparse.ArgumentParser(prog="python -m cellcycle.study.evidence", description=__doc__)
     parser.add_argument("--fresh", action="store_true", help="run again what has a record")
     arguments = parser.parse_args()

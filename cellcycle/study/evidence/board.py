@@ -1,4 +1,4 @@
-"""Run the shipped models on real cells, as a user would, and keep a record of each."""
+"""Run the shipped models on real cells, as a user would, and write a record of each run."""
 
 import hashlib
 import json
@@ -31,17 +31,17 @@ from cellcycle.study.evidence.sources import SOURCES, Source, classes_of, pixel_
 from cellcycle.study.shipped.real import REAL
 
 ROOT = Path("data", "results", "evidence")
-# The supervised yardstick: a forest that was given the labels and the same measurements.
+# The supervised reference: a random forest that learns from the labels, with the same measurements.
 FOREST = "forest"
 _SHAPE = ("area_px", "texture", "skewness", "eccentricity", "solidity", "edge_width_px")
 _AMOUNTS = ("integrated_dna", "mean_dna")
-# Candidates, of the model for pictures: see `product`.
+# Candidates that combine the DNA histogram with the model for pictures: see `product`.
 PRODUCTS = {f"product_{which}": which for which in products.PRODUCTS}
 _KEPT = ("sample_id", "group", "truth", "call", "prediction_set", "dna_copies", "edu")
 
 
 def run_board(real: Path, root: Path, fresh: bool = False) -> None:
-    """Run what has no record yet of every source, model and way; records of other weights are removed."""
+    """Make the missing record of every source, model and way; remove those made with other settings or weights."""
     for name, source in SOURCES.items():
         images, n_learned = unlearned(source, source.images(real))
         identity = f"{name}-{hashlib.sha256(''.join(map(files.sha256_of, images)).encode()).hexdigest()[:12]}"
@@ -64,11 +64,11 @@ def run_board(real: Path, root: Path, fresh: bool = False) -> None:
 
 
 def unlearned(source: Source, images: list[Path]) -> tuple[list[Path], int]:
-    """Return the images of which no shipped model of the phases learned any part, and how many are left out.
+    """Return the images from which no shipped model of the phases learned, and the number of images left out.
 
-    Those are known by their marks, and what overlaps one of them by its pixels. All models are so held against the
-    same cells; one that learned from all of a source (`REAL`) is not asked there. What fields look like only the
-    network that finds nuclei has learned.
+    Training images are recognised by their marks, and images that overlap one of them by their pixels. So all models
+    are tested on the same cells; a model that learned from all of a source (`REAL`) is not tested there. Fields are
+    all returned: only the network that finds nuclei learned from them.
     """
     if source.kind == "field":
         return images, 0
@@ -80,7 +80,7 @@ def unlearned(source: Source, images: list[Path]) -> tuple[list[Path], int]:
 
 
 def _config(name: str, model: str, way: str) -> dict:
-    """Return all on which a record rests: weights, how far calls are trusted, and how nuclei are found."""
+    """Return the settings that identify a record: weights, fitted confidence, and version of the segmentation."""
     names = {AUTO: (DEFAULT, ANCHORED), FOREST: ()}.get(model, (DEFAULT if model in PRODUCTS else model,))
     cards = [load_checkpoint(one).card for one in names]
     trust = hashlib.sha256(json.dumps([card.get("confidence") for card in cards]).encode()).hexdigest()[:12]
@@ -92,7 +92,7 @@ def _config(name: str, model: str, way: str) -> dict:
 
 @dataclass(frozen=True)
 class Cells:
-    """The images of a source, whose nuclei are found once for all models of one scale, and kept in a folder."""
+    """The images of a source. Their nuclei are found once for all models with one scale, and cached in `folder`."""
 
     name: str
     source: Source
@@ -101,11 +101,11 @@ class Cells:
 
     @cached_property
     def size_um(self) -> float | None:
-        """Edge of a pixel, where a user would state it."""
+        """Side of a pixel in micrometres, if a user would have to state it, else None."""
         return pixel_size_um(self.name, self.images)
 
     def rows(self, model: str, way: str) -> pd.DataFrame:
-        """Return the prediction table of all images, with the truth."""
+        """Return the prediction table of all images, one row per nucleus, with the truth."""
         choice = ModelChoice.of(model)
         settings = Settings(self.source.kind, pixel_size_um=self.size_um)
         scale = choice.default.input_rule.scale
@@ -119,7 +119,7 @@ class Cells:
         return with_truth(self.name, table[table["nucleus_id"].notna()].reset_index(drop=True))
 
     def answers(self, model: str, way: str) -> pd.DataFrame:
-        """Return what is kept of the rows of a model, of the forest, or of a product."""
+        """Return the columns of a model's, the forest's or a product's predictions that the record keeps."""
         if model == FOREST or model in PRODUCTS:
             return self.forest(way) if model == FOREST else self.product(PRODUCTS[model], way)
         table = self.rows(model, way)
@@ -127,7 +127,7 @@ class Cells:
         return table[[*(c for c in _KEPT if c in table), *scores]].round(4)
 
     def product(self, which: str, way: str) -> pd.DataFrame:
-        """Return the rows with what a product says, and with their flags, by which shares are fitted."""
+        """Return the predictions of a product, with the flags that are needed to fit shares."""
         table = without_prior(self.rows(DEFAULT, way))
         copies, is_sound = table["dna_copies"].to_numpy(), ~table["flags"].map(is_spoilt).to_numpy()
         pictured = table[[f"l_{phase}" for phase in PHASES]].to_numpy()
@@ -138,12 +138,12 @@ class Cells:
         return made.assign(**{f"p_{phase}": said[:, k] for k, phase in enumerate(PHASES)}).round(4)
 
     def forest(self, way: str) -> pd.DataFrame:
-        """Return the rows with what a forest says that was given the labels of other nuclei, in five folds."""
+        """Return out-of-fold predictions of a random forest that learns from labels, in five stratified folds."""
         from sklearn.ensemble import RandomForestClassifier
         from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
         table, classes = self.rows(DEFAULT, way), classes_of(self.name)
-        # One crop by itself shows no amount of DNA.
+        # A single crop has no reference for its amount of DNA.
         columns = [*_SHAPE, *(() if (self.source.kind, way) == ("nucleus", "each") else _AMOUNTS)]
         model = RandomForestClassifier(400, min_samples_leaf=2, class_weight="balanced", random_state=0)
         folds = StratifiedKFold(5, shuffle=True, random_state=0)

@@ -1,4 +1,4 @@
-"""What the picture holds, taken apart: a ladder of models, each beside the one above it on the same cells."""
+"""An ablation: a ladder of models, each compared with the one above it on the same cells."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from cellcycle.study.evidence.board import FOREST
 from cellcycle.study.evidence.scores import auc_of, rows_of
 from cellcycle.study.evidence.sources import EDU
 
-# Rung -> its column in the rows of `benchmarks/g1_quality.py`, and its model in the records of real cells.
+# Rung -> its column in the table of `benchmarks/g1_quality.py`, and its model in the records on real cells.
 RUNGS = {
     "picture alone (`nagao6`)": ("score_picture", DEFAULT),
     "DNA histogram, M by picture": ("score_product_M", "product_M"),
@@ -22,10 +22,10 @@ RUNGS = {
 
 
 def ladder_table(slides: pd.DataFrame, records: list[Record]) -> pd.DataFrame:
-    """Return a row a rung: its scores, and how far each lies above that of the rung before it, paired, as text.
+    """Return one row per rung: its scores, and their paired differences to the rung above, as text.
 
-    `slides` are the rows of `benchmarks/g1_quality.py`; of real cells those are asked that every rung answers, with
-    the DNA of their slide.
+    `slides` is the table of `benchmarks/g1_quality.py`. Of the real cells, only those count for which every rung has
+    probabilities, read with the DNA of their slide.
     """
     table = pd.DataFrame("", index=pd.Index(RUNGS, name="what is added"), columns=[])
     for name, (score, answers) in _scored(slides, records).items():
@@ -38,7 +38,7 @@ def ladder_table(slides: pd.DataFrame, records: list[Record]) -> pd.DataFrame:
 
 
 def beside_the_product(slides: pd.DataFrame, records: list[Record]) -> str:
-    """Return how far one network for all lies above the product of M alone, paired, as a sentence."""
+    """Return a sentence: the paired differences between one network for all phases and the product for M alone."""
     product, network = [rung for rung, (_, model) in RUNGS.items() if model in ("product_M", ANCHORED)]
     told = []
     for name, (score, answers) in _scored(slides, records).items():
@@ -48,7 +48,7 @@ def beside_the_product(slides: pd.DataFrame, records: list[Record]) -> str:
 
 
 def _scored(slides: pd.DataFrame, records: list[Record]) -> dict[str, tuple]:
-    """Return by the name of a score its function, and what each rung has to be scored by."""
+    """Return, by the name of each score, its function and the data of each rung that it takes."""
     slides = slides[slides["usable"].astype(bool)]
     simulated = {rung: slides[column].to_numpy() for rung, (column, _) in RUNGS.items() if column}
     return {
@@ -59,16 +59,16 @@ def _scored(slides: pd.DataFrame, records: list[Record]) -> dict[str, tuple]:
 
 
 def _answers(records: list[Record], source: str, way: str) -> dict[str, pd.DataFrame]:
-    """Return by rung what its model answers, of the nuclei that all answer, in one order."""
+    """Return each rung's predictions for the nuclei for which all rungs have probabilities, in one order."""
     tables = {r.config["model"]: rows_of(r) for r in records if (r.config["source"], r.config["way"]) == (source, way)}
     tables = {rung: tables[model] for rung, (_, model) in RUNGS.items() if model in tables}
-    # All name the same nuclei in one order.
+    # All tables have the same nuclei in the same order.
     is_asked = [table.filter(like="p_").notna().all(axis=1).to_numpy() for table in tables.values()]
     return {rung: table[np.all(is_asked, axis=0)] for rung, table in tables.items()}
 
 
 def _mean(scores: np.ndarray, above: np.ndarray | None) -> metrics.Estimate:
-    """Return a mean over slides, which are what is drawn."""
+    """Return the mean score (or difference to `above`) over slides; the bootstrap draws slides."""
     less = scores - (0 if above is None else above)
     limits = metrics.SHARE if above is None else metrics.DIFFERENCE
     return metrics.bootstrap(lambda weights: float(np.average(less, weights=weights)), len(less), limits=limits)
@@ -80,7 +80,7 @@ def _balanced_accuracy(rows: pd.DataFrame, above: pd.DataFrame | None) -> metric
 
 
 def _most_probable(rows: pd.DataFrame) -> np.ndarray:
-    """Return codes of the phases (N,)."""
+    """Return the code of each nucleus's most probable phase (N,)."""
     return rows[[f"p_{phase}" for phase in PHASES]].to_numpy().argmax(axis=1)
 
 

@@ -1,4 +1,4 @@
-"""What real nuclei measure, for the simulator's validation: quantiles, no pictures."""
+"""Measurements of real nuclei for the validation of the simulator: quantiles only, no images."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ from cellcycle.simulation.validation import REAL_MEASUREMENTS, dimensionless, su
 from cellcycle.study.evidence.sources import EDU, SOURCES, with_truth
 from cellcycle.study.shipped.cells import SCALE
 
-# Genome copies of a nucleus that is no part and no clump, and the middle between G1 and G2.
+# Genome copies of a whole, single nucleus lie between the first and the last; the middle one parts G1 from G2.
 _LEAST_COPIES, _MIDDLE_COPIES, _MOST_COPIES = 1.2, 3.0, 5.2
 
 
 def measure_real(real: Path, fresh: bool = False) -> None:
-    """Write the quantiles where they are not, or anew."""
+    """Write the file of quantiles if it is missing, or again if `fresh`."""
     if REAL_MEASUREMENTS.exists() and not fresh:
         return
     table = pd.concat([*_crops(real, "jurkat", "G1"), *_crops(real, "mitocheck", "Interphase"), _rpe1(real)])
@@ -30,7 +30,7 @@ def measure_real(real: Path, fresh: bool = False) -> None:
 
 
 def _crops(real: Path, name: str, reference: str) -> list[pd.DataFrame]:
-    """Measure crops relative to one of their classes; mitoses also by their kind, where the file's name tells it."""
+    """Return quantiles of crops per class, relative to `reference`; for Jurkat also per kind of mitosis (file name)."""
     cells = load_dataset(real / name)
     classes = np.array(cells.classes)[cells.labels]
     values = dimensionless(measure_crops(cells.images), classes == reference)
@@ -42,7 +42,7 @@ def _crops(real: Path, name: str, reference: str) -> list[pd.DataFrame]:
 
 
 def _rpe1(real: Path) -> pd.DataFrame:
-    """Measure the nuclei of both fields: S by EdU, G1 and G2 (with M) by DNA, read against the G1 peak of both."""
+    """Return quantiles per phase of both fields: S by EdU, G1 and G2 (with M) by DNA, relative to their G1 peak."""
     images = SOURCES["rpe1"].images(real)
     planes = [read_plane(path).pixels for path in images]
     found = [find_nuclei(pixels, None, SCALE, "field") for pixels in planes]

@@ -1,17 +1,17 @@
-"""A candidate beside one network for all four phases: how much DNA by the slide's histogram, times the picture."""
+"""A candidate instead of one network for all phases: likelihood of the DNA histogram times that of the picture."""
 
 import numpy as np
 
-# What the picture adds to the DNA: whether it is a mitosis, or all it says of the four phases.
+# What the picture adds to the DNA: only the probability of M, or those of all four phases.
 PRODUCTS = ("M", "all")
 
 
 def product(likely: np.ndarray, pictured: np.ndarray, which: str) -> np.ndarray:
     """Return probabilities (N, 4) of the phases under equal shares.
 
-    `likely` is what DNA tells of G1, S and G2, of which M has as much: the `dna_content.phase_likelihoods`. `pictured`
-    (N, 4) is what a network says of the picture, of which `which` takes M against the rest, or all. Both are taken to
-    err independently.
+    `likely` (N, 3) are the `dna_content.phase_likelihoods` of G1, S and G2; M gets that of G2, for it has as much DNA.
+    `pictured` (N, 4) are the network's probabilities; `which` is "M" (use only M against the rest) or "all". The errors
+    of both are assumed to be independent.
     """
     likely = likely[:, [0, 1, 2, 2]]
     if which == "M":

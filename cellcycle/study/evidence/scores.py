@@ -1,4 +1,4 @@
-"""What a record of real cells comes to: the scores of each source, with 95 % intervals."""
+"""Scores of a record on real cells, by source, with 95 % intervals."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from cellcycle.report.shares import FITTED, samples_of, with_likelihoods
 from cellcycle.results import Record
 from cellcycle.study.evidence.sources import EDU, MITOTIC
 
-# A field in which fewer nuclei were found says little of a share.
+# A share is computed only for fields with at least this number of nuclei.
 LEAST_NUCLEI = 20
 MOST_MITOSES = 0.1
 FIELDS = {"control": "SCR_f1", "knock-down": "siCDK4_f3"}
@@ -20,18 +20,18 @@ _ONE_PLACE = {"place": "", "replicate": "", "unit": "", "image": ""}
 
 
 def rows_of(record: Record) -> pd.DataFrame:
-    """Return the nuclei of a record; their probabilities are NaN where no phase was called."""
+    """Return the rows of a record with its numeric columns as float; an empty cell (no probability) is NaN."""
     table = record.predictions
     numbers = [c for c in table if c.startswith("p_") or c in ("edu", "dna_copies")]
     return table.assign(**{name: pd.to_numeric(table[name], errors="coerce") for name in numbers})
 
 
 def scores_of(record: Record) -> dict[str, Estimate]:
-    """Return the scores of a record by the source of its cells; what a model cannot be asked is left out."""
+    """Return the scores of a record that suit the source of its cells; those that the model cannot give are omitted."""
     table, name = rows_of(record), record.config["source"]
     made = {"no call": share(table["call"] == "")}
     if name == "rpe1":
-        # Of all nuclei, called or not: it is what the shares of calls are held against.
+        # Over all nuclei, called or not: this is the reference for the shares of calls.
         is_s = table["truth"] == EDU[1]
         made |= {f"EdU+, {told}": share(is_s[table["group"] == field]) for told, field in FIELDS.items()}
     if not (table["call"] != "").any():
@@ -42,7 +42,7 @@ def scores_of(record: Record) -> dict[str, Estimate]:
 
 
 def _phases(table: pd.DataFrame) -> dict[str, Estimate]:
-    """Four phases: balanced accuracy, recalls, M against the rest, how honest confidence and sets are."""
+    """Return scores of four phases: balanced accuracy, recalls, AUC of M, calibration and coverage of the sets."""
     made = {"AUC of M": _auc(table["truth"] == "M", _mitotic(table))}
     scores = [f"p_{phase}" for phase in PHASES]
     if not set(scores) <= set(table):
@@ -61,7 +61,7 @@ def _phases(table: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def _mitoses(table: pd.DataFrame) -> dict[str, Estimate]:
-    """Mitoses by eye: M against interphase, and by kind of mitosis."""
+    """Return scores of mitoses labelled by eye: M against interphase, and recall per kind of mitosis."""
     score = _mitotic(table)
     is_called = table["call"].isin(("M", *MITOTIC))
     is_mitosis = table["truth"] != "Interphase"
@@ -72,9 +72,9 @@ def _mitoses(table: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
-    """S by EdU: AUC, and the shares of S and G1 in control and knock-down beside the share that took up EdU.
+    """Return scores of S by EdU: AUC and calibration error, and the shares of S and G1 in control and knock-down.
 
-    The AUC is of all nuclei with a probability, also where no phase is called for all look alike; shares are of calls.
+    The AUC uses all nuclei with a probability, also those without a call; shares use nuclei with a call.
     """
     column = next((name for name in ("p_S", f"p_{EDU[1]}") if name in table), None)
     if column is None:
@@ -92,7 +92,7 @@ def _edu(table: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def _fitted(table: pd.DataFrame) -> dict[str, Estimate]:
-    """Shares fitted to the histogram of both fields, as the report has them."""
+    """Return the shares of S and G1 of each field, fitted to the histogram of both fields as in the report."""
     rows = table.assign(field=table["group"], group="", is_counted=~table["flags"].map(is_spoilt), **_ONE_PLACE)
     rows = with_likelihoods(rows.assign(**{f"l_{phase}": rows[f"p_{phase}"] for phase in PHASES}))
     rows, made = rows[rows["is_counted"]], {}
@@ -103,7 +103,7 @@ def _fitted(table: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def _fields(table: pd.DataFrame) -> dict[str, Estimate]:
-    """Of the nuclei with a call those called M, and the share of fields in which they are more than a culture has."""
+    """Return the share of M among calls, and the fraction of fields in which it exceeds `MOST_MITOSES`."""
     called = table[table["call"] != ""]
     is_m = called["call"].isin(("M", *MITOTIC))
     shares = is_m.groupby(called["group"]).mean().reindex(large_fields(table), fill_value=0.0)
@@ -114,7 +114,7 @@ def _fields(table: pd.DataFrame) -> dict[str, Estimate]:
 
 
 def large_fields(table: pd.DataFrame) -> pd.Index:
-    """Return the fields in which nuclei enough for a share were found, called or not."""
+    """Return the fields with at least `LEAST_NUCLEI` nuclei, called or not."""
     found = table.groupby("group").size()
     return found[found >= LEAST_NUCLEI].index
 
@@ -125,12 +125,12 @@ def _mitotic(table: pd.DataFrame) -> pd.Series:
 
 
 def _calibration(is_true: pd.Series, score: pd.Series) -> Estimate:
-    """Return how far the probability of one class lies from how often it is right."""
+    """Return the calibration error of the probability of one class."""
     return calibration_error(np.column_stack([1 - score, score]), np.asarray(is_true, dtype=int))
 
 
 def auc_of(is_true: pd.Series, score: pd.Series):
-    """Return the area under the ROC of weights (N,): how often a true cell scores above another, ties counting half."""
+    """Return a function of weights (N,) that gives the area under the ROC curve; ties count half, NaN for one class."""
     values, place = np.unique(score, return_inverse=True)
     truth = np.asarray(is_true, dtype=float)
 

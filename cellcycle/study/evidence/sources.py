@@ -1,4 +1,4 @@
-"""Real cells that the shipped models are held against: where they are from, and what their labels are."""
+"""Real cells on which the shipped models are tested: their sources and their labels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from cellcycle.phases import PHASES
 from cellcycle.study.shipped.cells import MITOTIC, our_pixel_size_um
 
 EDU = ("EdU-", "EdU+")
-# EdU of a nucleus is the mean of so many pixels, squared, about its centre.
+# The EdU of a nucleus is the mean in a square of this side, in pixels, about its centre.
 _EDU_PX = 7
 
 
@@ -21,8 +21,8 @@ _EDU_PX = 7
 class Source:
     """Cells of one source below the folder of real cells.
 
-    `ways` are those in which a biologist could have them read: "each" image by itself, all as one "slide", or
-    "together" as fields of one folder. `files` is a pattern below that folder.
+    `ways` are the groupings in which a user could predict them: "each" image by itself, all as one "slide", or
+    "together" as fields of one folder. `files` is a pattern below the folder of real cells.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Source:
     licence: str
 
     def images(self, real: Path) -> list[Path]:
-        """Return the images below the folder of real cells."""
+        """Return the images of the source below the folder `real`; DataError if there are none."""
         folder, pattern = self.files.split("/", 1)
         found = [path for path in list_images(real / folder) if path.match(pattern)]
         if not found:
@@ -91,9 +91,9 @@ SOURCES = {
 
 
 def pixel_size_um(name: str, images: list[Path]) -> float | None:
-    """Return what a user would state: of Jurkat cells that by which their median nucleus has the models' median area.
+    """Return the pixel size that a user would state, or None to use that of the files.
 
-    They are smaller than those the models know; no label is looked at. None: what the files say.
+    Jurkat nuclei are smaller than the models know: theirs gives the median nucleus the models' median area, by no label.
     """
     if name != "jurkat":
         return None
@@ -101,7 +101,7 @@ def pixel_size_um(name: str, images: list[Path]) -> float | None:
 
 
 def with_truth(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of a prediction with the columns `sample_id`, `group` and `truth`, for RPE-1 `edu` as well."""
+    """Return the rows of a prediction with the columns `sample_id`, `group` and `truth`, for RPE-1 also `edu`."""
     paths = table["image"].map(Path)
     if name == "rpe1":
         table = table.assign(edu=_edu_of(table), group=paths.map(lambda p: p.stem.removesuffix("_DAPI")))
@@ -116,17 +116,17 @@ def with_truth(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def classes_of(name: str) -> tuple[str, ...]:
-    """Return the classes of the labels; none where nothing is labelled."""
+    """Return the classes of a source's labels; () if it has no labels."""
     return {"jurkat": PHASES, "mitocheck": ("Interphase", *MITOTIC), "rpe1": EDU}.get(name, ())
 
 
 def _edu_of(table: pd.DataFrame) -> np.ndarray:
-    """Return the EdU of each nucleus (N,): the mean about its centre above the median of the field."""
+    """Return the EdU of each nucleus (N,): the mean about its centre minus the median of the field, in counts."""
     edu, reach = np.full(len(table), np.nan), _EDU_PX // 2
     for image, rows in table.groupby("image").indices.items():
         plane = read_plane(Path(str(image).replace("_DAPI", "_EdU"))).pixels
         centres = table.iloc[rows][["centroid_y_px", "centroid_x_px"]].round().astype(int).to_numpy()
         near = [plane[max(y - reach, 0) : y + reach + 1, max(x - reach, 0) : x + reach + 1].mean() for y, x in centres]
-        # In counts of the 16-bit camera.
+        # Pixels are scaled to [0, 1]; back to counts of the 16-bit camera.
         edu[rows] = 65535 * (np.array(near) - np.median(plane))
     return edu

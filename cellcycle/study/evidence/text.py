@@ -1,4 +1,4 @@
-"""The board for readers: tables of `docs/evidence.md` and README, figures, and what the cards of models hold."""
+"""Texts from the evidence: tables of `docs/evidence.md` and README, figures, and scores in the cards of models."""
 
 import textwrap
 from pathlib import Path
@@ -19,16 +19,16 @@ from cellcycle.study.evidence.scores import FIELDS, rows_of, scores_of
 from cellcycle.study.evidence.sources import MITOTIC, SOURCES
 
 WAYS = {"each": "each by itself", "slide": "with the DNA of the slide", "together": "fields together"}
-# The classical way, and a candidate.
+# The classical method, and a candidate.
 BASELINE, CANDIDATE = PRODUCTS
 _NAMES = {
     FOREST: "*forest*, given the labels",
     BASELINE: "*DNA histogram*, M by picture",
     CANDIDATE: "*DNA histogram* times picture",
 }
-# Shares that are fitted to the histogram have a row of their own, and so have those that EdU tells.
+# Marks in the names of scores: shares fitted to the histogram and shares by EdU get a row of their own.
 _FITTED, _EDU = " fitted", "EdU+, "
-# Of each source what is shown beside the first table: of which models, read how, and which scores. Cards hold all.
+# Table of each source beside the first table: rows (model, way) and columns (scores). Model cards have all scores.
 _SHOWN = {
     "jurkat": (
         [(AUTO, "each"), (FOREST, "each"), ("nagao6-g1", "slide"), (ANCHORED, "slide"), (BASELINE, "slide"),
@@ -46,20 +46,20 @@ _SHOWN = {
     ),
     "fields": ([], []),
 }  # fmt: skip
-# Headline scores of a source: its figure has a panel of each.
+# Headline scores of a source: its figure has one panel per score.
 PANELS = {
     "jurkat": ("balanced accuracy", "AUC of M"),
     "mitocheck": ("AUC of M", "interphase called M"),
     "rpe1": ("AUC of S by EdU", "S, control", "S, knock-down"),
     "fields": ("called M", "fields with more than 10% M"),
 }
-# What `benchmarks/cultures.py` measures on simulated fields.
+# Results of `benchmarks/cultures.py` on simulated fields.
 CULTURES = Path("data", "results", "cultures.csv")
-# What `benchmarks/unusual.py` measures on simulated crops.
+# Results of `benchmarks/unusual.py` on simulated crops.
 UNUSUAL = Path("data", "results", "unusual.csv")
-# How the entries of cards begin.
+# Prefix of the names of these scores in model cards.
 CARD_KEY = "real: "
-# Source, way and score of each column of the short table -> the heading of it.
+# Source, way and score of each column of the short table -> its heading.
 _SHORT = {
     ("jurkat", "each", "balanced accuracy"): "Jurkat, picture",
     ("jurkat", "slide", "balanced accuracy"): "Jurkat, slide",
@@ -69,7 +69,7 @@ _SHORT = {
     ("fields", "each", "no call"): "fields, no call",
 }
 
-# What was aimed at before any model was trained: model, source, way and score; at least ("≥") or at most, and how much.
+# Aims set before any model was trained: model, source, way, score, at least ("≥") or at most ("≤"), and the limit.
 AIMS = [
     (AUTO, "jurkat", "each", "balanced accuracy", "≥", 0.5),
     (ANCHORED, "jurkat", "slide", "balanced accuracy", "≥", 0.84),
@@ -90,7 +90,7 @@ AIMS = [
 
 
 def records() -> list[Record]:
-    """Return the committed records, by source, model and way."""
+    """Return the committed records, sorted by source, way and model."""
     order = [AUTO, *shipped_names(), *PRODUCTS, FOREST]
     found = results.load_runs(files.repository() / ROOT)
     places = {name: k for k, name in enumerate(SOURCES)}
@@ -116,7 +116,7 @@ def refresh_evidence() -> None:
 
 
 def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
-    """Return the blocks of the document: scores of all models, of each source by itself, and of simulated cells."""
+    """Return the blocks of the document: scores of all models, per source, and on simulated cells."""
     slides = pd.read_csv(files.repository() / "data" / "results" / "g1_quality.csv")
     cultures, own = pd.read_csv(files.repository() / CULTURES), [record for record, _ in found]
     beside = textwrap.fill(beside_the_product(slides, own), 120)
@@ -132,7 +132,7 @@ def document_blocks(found: list[tuple[Record, dict]]) -> dict[str, str]:
 
 
 def board_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
-    """Return what every model comes to by one score a source, and which of these kinds of cells it learned from."""
+    """Return the headline scores of every model, and the kinds of real cells that it learned from."""
     models = [AUTO, *shipped_names(), BASELINE, FOREST]
     table = short_table(found, models).rename(index=lambda name: _NAMES.get(name, f"`{name}`"))
     table.insert(0, "real cells it learned from", [_learned_from(model) for model in models])
@@ -140,7 +140,7 @@ def board_table(found: list[tuple[Record, dict]]) -> pd.DataFrame:
 
 
 def _learned_from(model: str) -> str:
-    """Return the kinds of real cells among which a model has learned; `auto` and the baseline see as the default."""
+    """Return the kinds of real cells that a model learned from; for `auto` and the baseline those of the default."""
     if model == FOREST:
         return "each kind"
     told = load_checkpoint(model if model in shipped_names() else DEFAULT).card["trained_on"]["description"]
@@ -148,7 +148,7 @@ def _learned_from(model: str) -> str:
 
 
 def source_block(found: list[tuple[Record, dict]], name: str) -> str:
-    """Return what the cells of a source and their labels are, what kept them apart, and the scores that are shown."""
+    """Return the text on a source: its cells, labels and separation from training, its table and its figure."""
     source, (shown, columns) = SOURCES[name], _SHOWN[name]
     by = {(r.config["model"], _place(r)[1]): (r, scores) for r, scores in found if _place(r)[0] == name}
     first, n = by[AUTO, source.ways[0]][0], max(len(record.predictions) for record, _ in by.values())
@@ -175,7 +175,7 @@ def source_block(found: list[tuple[Record, dict]], name: str) -> str:
 
 
 def drawn_rows(found: list[tuple[Record, dict]], name: str) -> dict[str, dict]:
-    """Return the scores of a source that its figure shows, by model and way; none where a way changes none of them."""
+    """Return the scores of a source for its figure, by model and way; a way that changes none of them is left out."""
     rows, known = {}, set()
     for record, scores in found:
         (source, way), model = _place(record), record.config["model"]
@@ -192,7 +192,7 @@ def _title(source: str, model: str, way: str) -> str:
 
 
 def _numbers_of(record: Record) -> str:
-    """Return how many cells have each label, field by field where scores tell of single ones."""
+    """Return the number of cells per label as text; for the fields in `FIELDS` per field."""
     table, fields = record.predictions, {field: told for told, field in FIELDS.items()}
     of = table["truth"].mask(table["group"].isin(fields), table["truth"] + ", " + table["group"].map(fields))
     counts = of[table["truth"] != ""].value_counts().sort_index()
@@ -200,12 +200,12 @@ def _numbers_of(record: Record) -> str:
 
 
 def _candidates() -> pd.DataFrame:
-    """Return what was trained and scored before one of each name was shipped, as text."""
+    """Return the table of all models that were trained and scored before one of each name was shipped."""
     return pd.read_csv(files.repository() / ROOT / "candidates.csv", dtype=str, keep_default_na=False)
 
 
 def missed_aims(found: list[tuple[Record, dict]]) -> list[str]:
-    """Return the aims that were not reached, by the value and not its interval, each with what was."""
+    """Return the missed aims as text, each with the score reached; the value counts, not its interval."""
     scores_at, missed = {(r.config["model"], *_place(r)): scores for r, scores in found}, []
     for model, source, way, score, sign, aim in AIMS:
         reached = scores_at[model, source, way][score]
@@ -216,7 +216,7 @@ def missed_aims(found: list[tuple[Record, dict]]) -> list[str]:
 
 
 def aims_told(found: list[tuple[Record, dict]]) -> str:
-    """Return how many aims were met, which were not, and among how many models was chosen, as sentences."""
+    """Return sentences: how many aims are met, which are missed, and from how many models the shipped were chosen."""
     missed = missed_aims(found)
     return (
         f"Before training, {len(AIMS)} aims were set for these scores; {len(AIMS) - len(missed)} are met by the value, "
@@ -226,7 +226,7 @@ def aims_told(found: list[tuple[Record, dict]]) -> str:
 
 
 def priors_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what each prior comes to in growing cultures and in the RPE-1 fields, from the rows of `CULTURES`."""
+    """Return one row per prior: errors of shares in growing cultures and shares in RPE-1, from table `CULTURES`."""
     growing = rows[rows["culture"] == "growing"]
     off = pd.concat([100 * (growing[f"called_{p}"] - growing[f"true_{p}"]).rename(p) for p in PHASES], axis=1)
     size, sign = (part.groupby(growing["prior"]).mean() for part in (off.abs(), off))
@@ -239,24 +239,24 @@ def priors_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def still_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what is called in cultures that stand still, beside growing ones, from the rows of `CULTURES`."""
+    """Return fractions right, wrong and without a call, per kind of culture (arrested, growing), from `CULTURES`."""
     parts = rows[(rows["prior"] == "culture") & rows["scale_known"].notna()].groupby("culture", sort=False)
     table = parts[["no_call", "right", "wrong"]].mean().map("{:.2f}".format)
     return table.assign(fields=parts["number"].nunique().astype(str)).rename(columns={"no_call": "no call"})
 
 
 def unusual_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return what becomes of crops of each kind, from the rows of `UNUSUAL`."""
+    """Return the scores of crops of each unusual kind, from table `UNUSUAL`."""
     names = {"no_call": "no call", "balanced_accuracy": "balanced accuracy", "m_called_m": "M called M"}
     table = rows.set_index("kind").rename(columns=names | {"others_called_m": "others called M"})
     return table.assign(nuclei=table["nuclei"].astype(int).astype(str))
 
 
 def short_table(found: list[tuple[Record, dict]], models=(AUTO, ANCHORED, FOREST)) -> pd.DataFrame:
-    """Return what some models come to by one score a source: README's are `auto`, that which reads DNA, the forest."""
+    """Return the headline scores (`_SHORT`) of some models; the default is the selection of README."""
     rows: dict = {model: {} for model in models}
     for record, scores in found:
-        # A row has 120 letters; the cards have this interval, too.
+        # A row in README has at most 120 characters; model cards have this interval, too.
         short = {score: f"{e.value:.2f}" if score == "no call" else str(e) for score, e in scores.items()}
         told = {_SHORT.get((*_place(record), score)): value for score, value in short.items()}
         rows.get(record.config["model"], {}).update(told)
@@ -265,7 +265,7 @@ def short_table(found: list[tuple[Record, dict]], models=(AUTO, ANCHORED, FOREST
 
 
 def card_scores(found: list[tuple[Record, dict]], model: str) -> dict[str, dict]:
-    """Return what the card of a model holds: one entry a source and way, with its yardstick where there is one."""
+    """Return the entries for a model's card: one per source and way, with the scores of the forest if it has any."""
     n_tried = int((_candidates()["model"] == model).sum())
     made, given = {}, {_place(record): scores for record, scores in found if record.config["model"] == FOREST}
     for record, scores in found:
@@ -286,6 +286,6 @@ def _place(record: Record) -> tuple[str, str]:
 
 
 def _numbers(scores: dict) -> dict[str, dict]:
-    """Return finite scores with their intervals, rounded."""
+    """Return the scores whose value and interval are finite, rounded to four decimals."""
     finite = {name: vars(found) for name, found in scores.items() if all(map(np.isfinite, vars(found).values()))}
     return {name: {key: round(number, 4) for key, number in of.items()} for name, of in finite.items()}

@@ -21,7 +21,7 @@ _COMMANDS = (("jurkat", "absolute"), ("jurkat", "per-image"), ("mitocheck", "per
 
 
 def train_on_real(real: Path, fresh: bool = False) -> None:
-    """Train what has no record yet; hours, where there is none. Records of recipes that are no longer are removed."""
+    """Train the models without a record (hours, if there is none); remove records of recipes that no longer exist."""
     root = files.repository() / TRAINED
     if fresh and root.exists():
         shutil.rmtree(root)
@@ -38,23 +38,23 @@ def train_on_real(real: Path, fresh: bool = False) -> None:
 
 
 def recipes() -> list[dict]:
-    """Return settings: the DNA-content method; the study's models and `best`, with absolute intensities and per image.
+    """Return settings: the DNA-content method; the study's models and `best`, with absolute and per-image intensities.
 
-    All on D1, for the classes are nearly balanced, and for the epochs of the `study` profile though the set is larger.
+    All use D1: the classes are nearly balanced. The study's models get the `study` profile's epochs on this larger set.
     """
     profile = load_profile("study")
     networks = [
         {**experiments.settings(profile, model, "D1"), "epochs": profile.epochs_for(model, 1)}
         for model in experiments.TABLE_2_MODELS
     ]
-    # Learning to tell late G2 from early M takes more epochs than the study's set allows.
+    # To learn late G2 from early M takes more epochs than on the study's set.
     best = experiments.best(profile, training_set="D1", epochs=24)
     per_image = [{**config, "views": ("shape",)} for config in networks]
     return [*experiments.baseline(profile), *networks, best, *per_image, {**best, "measurements": MEASURED_PER_IMAGE}]
 
 
 def _commanded(real: Path, cells: str, intensity: str) -> dict:
-    """Return what `cellcycle train` says of the cells that it held out, and what it took."""
+    """Run `cellcycle train` and return a record: its settings, its scores on held-out cells, and its minutes."""
     with tempfile.TemporaryDirectory(prefix="cellcycle-") as folder:
         started, out = time.monotonic(), Path(folder, "model")
         command = ["train", str(real / cells), "--output", str(out), "--intensity", intensity]

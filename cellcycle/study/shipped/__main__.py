@@ -13,7 +13,7 @@ from cellcycle.study.shipped.flips import field_variants
 from cellcycle.study.shipped.real import REAL, train_real
 from cellcycle.study.shipped.training import RECIPES, train_shipped
 
-# The network that finds nuclei, which stands with the segmentation.
+# The network that finds nuclei; its weights are in `cellcycle/segmentation`.
 FINDER = "finder"
 
 
@@ -38,7 +38,7 @@ def main() -> None:
         from cellcycle.training.finder import make_finder
 
         make_finder(folder)
-    # Of `REAL` first; their scores are those of the cells that were held out.
+    # Those of `REAL` first; their scores come from `train`, on held-out cells.
     for name in () if arguments.score_only else sorted(set(wanted) - {FINDER}, key=[*REAL, *wanted].index):
         print(f"trained {(train_real if name in REAL else train_shipped)(name, folder).folder}", flush=True)
     if not names:

@@ -1,4 +1,4 @@
-"""The nuclei that shipped models learn from and are scored on: of simulated microscopes, and of real cells."""
+"""Nuclei for training and scoring the shipped models: of simulated microscopes, and of real cells."""
 
 import os
 from dataclasses import dataclass, replace
@@ -18,33 +18,33 @@ from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import SimulationParameters, simulate_nuclei
 from cellcycle.splits import overlapping
 
-# Numbers of microscopes like those of the tests, of other laboratories, and of unusual cells and exports.
+# Numbers (seeds) of microscopes like those of the tests, of other laboratories, and of unusual cells and exports.
 MICROSCOPES, LABORATORIES, UNUSUAL = range(16), range(16, 48), range(48, 64)
 N_PER_PHASE = 80
 TEST_SEED, TRAIN_SEED = 900, 100
-# Typical areas of the simulated cells, in a growing population and in G1.
+# Median areas of simulated nuclei in square micrometres, in a growing population and in G1.
 SCALE = Scale(199.0, 175.8)
-# About the shares of a growing population, with more of the rare phases, so that each has nuclei to score.
+# Nuclei per phase of a slide: roughly a growing population, with more of rare phases, so that each can be scored.
 SLIDE_COUNTS = {"G1": 50, "S": 35, "G2": 30, "M": 15}
-# Real cells, by their folder.
+# Folder of real cells -> their source and licence.
 SOURCES = {
     "jurkat": "Jurkat cells, propidium iodide, imaging flow cytometry: repository minh-doan/MLCP, BSD-3 (Blasi et al. "
     "2016, Nature Communications, 10.1038/ncomms10256); also in BBBC048, there under CC BY-NC-SA 3.0",
     "mitocheck": "HeLa cells, H2B-GFP, labelled by biologists: repository WayScience/phenotypic_profiling, CC BY 4.0 "
     "(Neumann et al. 2010, Nature, 10.1038/nature08869)",
 }
-# Share of nuclei that are shown in a frame, and how bright a nucleus is at least, of its brightest pixel.
+# Fraction of nuclei shown in a frame; pixels above this fraction of the brightest one belong to the nucleus.
 _FRAMED, _BRIGHT = 0.5, 0.25
-# What cells may be whose phase was told by eye.
+# Phases that a cell may have, by its label given by eye.
 MITOTIC = ("Prometaphase", "Metaphase", "Anaphase")
 MAY_BE = {"Interphase": PHASES[:3]} | dict.fromkeys(MITOTIC, PHASES[3:])
 
 
 @dataclass(frozen=True)
 class Learned:
-    """Nuclei to learn from: `inputs`, and which phases each may be, `possible` (N, 4) bool; one where it is known.
+    """Nuclei to learn from: `inputs`, and the phases that each may have, `possible` (N, 4) bool; one if it is known.
 
-    `marks` are those of real images (`splits.marks_of`), a row an image.
+    `marks` identify real images (`splits.marks_of`), one tuple per image.
     """
 
     inputs: Inputs
@@ -62,8 +62,8 @@ class Learned:
 def training_slide(number: int, rule: InputRule) -> Learned:
     """Simulate the nuclei of one microscope, anchored without labels; return their inputs by a rule.
 
-    They have the shares of the calibration slides, in which the G1 peak is found as in a user's field; of each phase
-    as many are kept as of the rarest. A dying cell may be of any phase but M.
+    They have the shares of the calibration slides, in which the G1 peak is found as in a user's field; then each phase
+    is cut to the number of the rarest. A dying cell may have any phase except M.
     """
     draw = microscope if number in MICROSCOPES else unusual if number in UNUSUAL else other_laboratory
     parameters, size_px = draw(number)
@@ -81,12 +81,12 @@ def training_slide(number: int, rule: InputRule) -> Learned:
 
 @cache
 def simulated_training_set(rule: InputRule, numbers: range) -> Learned:
-    """Return the simulated nuclei of microscopes by number."""
+    """Return the simulated nuclei of the microscopes with these numbers."""
     return Learned.joined(tasks.run(partial(training_slide, rule=rule), numbers, os.cpu_count() or 1))
 
 
 def real_cells(name: str, real: Path, is_held_out: bool) -> NucleusDataset:
-    """Return cells of a source to learn from, or, of every third, those to score on, which overlap none of these."""
+    """Return a source's cells for training (two of three), or for scoring (the rest, if they overlap none of these)."""
     dataset = load_dataset(real / name)
     third, part_of = np.arange(len(dataset)) % 3 == 0, overlapping(dataset.images)
     kept = third & ~np.isin(part_of, part_of[~third]) if is_held_out else ~third
@@ -94,7 +94,7 @@ def real_cells(name: str, real: Path, is_held_out: bool) -> NucleusDataset:
 
 
 def our_pixel_size_um(images: np.ndarray) -> float:
-    """Return the pixel size by which the median nucleus of crops (N, 1, H, W) has the median area that models know."""
+    """Return the pixel size that gives the median nucleus of crops (N, 1, H, W) the median area that models know."""
     return float(np.sqrt(SCALE.median_area_um2 / measure_crops(images)["area_px"].median()))
 
 
@@ -104,10 +104,10 @@ def at_our_size(dataset: NucleusDataset) -> NucleusDataset:
 
 
 def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
-    """Return the cells of a source to learn from, each read by itself once without a pixel size and once with one.
+    """Return the training cells of a source, each prepared once without a pixel size and once with one.
 
-    By a rule that needs an anchor each is read twice so, in slides of half of them: where G1 lies is found a little
-    elsewhere on every slide. Where a slide has no anchor, nothing is learned from it.
+    If the rule needs an anchor, each is prepared twice in both ways, in random half slides, because the G1 peak is
+    found at a slightly different place on each slide. A slide without an anchor is left out.
     """
     cells, parts, rng = real_cells(name, real, is_held_out=False), [], np.random.default_rng(TRAIN_SEED)
     marks = cells.known_by()
@@ -125,10 +125,10 @@ def real_training_set(name: str, real: Path, rule: InputRule) -> Learned:
 
 
 def framed(inputs: Inputs, seed: int) -> Inputs:
-    """Return inputs of painted surroundings, half of them as if cut from a crop of any margin about the nucleus.
+    """Return inputs with painted surroundings, half of them as if cut from a narrower crop with a random margin.
 
-    Beyond a crop there is no grain of a camera. Real cells come in narrow crops, simulated ones did not: a network
-    takes the frame itself for a sign of the cells that it learned in one.
+    Pixels outside the frame are 0, without camera noise. Real cells come in narrow crops, simulated ones did not:
+    without this a network takes the frame itself as a sign of the phases that it saw framed.
     """
     rng, images = np.random.default_rng([seed, 2]), inputs.images.copy()
     for image in map(images.__getitem__, np.flatnonzero(rng.random(len(images)) < _FRAMED)):
@@ -142,7 +142,7 @@ def framed(inputs: Inputs, seed: int) -> Inputs:
 
 
 def simulated_slide(name: str, counts, size_px: int, seed: int, parameters=None) -> NucleusDataset:
-    """Return simulated nuclei as one slide, whatever their stains, with the true size of their pixels."""
+    """Return simulated nuclei as one slide, ignoring their stain groups, with their true pixel size."""
     made = simulate_nuclei(counts, size_px, seed, parameters)
     ids = np.array([f"{name}-{sample}" for sample in made.truth["sample_id"]])
     identity = f"simulated-{SIMULATOR}-checkpoint-{name}-{len(ids)}-{seed}"
@@ -153,7 +153,7 @@ def simulated_slide(name: str, counts, size_px: int, seed: int, parameters=None)
 
 
 def microscope(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameters, int]:
-    """Return the parameters of one simulated microscope and sample, and the size of its crops in pixels."""
+    """Return the parameters of one simulated microscope and sample, and the side of its crops in pixels."""
     rng = np.random.default_rng([seed, number])
     base = SimulationParameters()
     parameters = replace(
@@ -174,16 +174,16 @@ def microscope(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameter
 
 
 def other_laboratory(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameters, int]:
-    """Return a microscope and sample from a wider range: few pixels a nucleus, round cells, mouse cells, uneven stain.
+    """Return one from a wider range: few pixels per nucleus, round cells, mouse cells, uneven stain.
 
-    Nor need nuclei grow with their DNA: cells that a drug holds in one phase grow on. The ranges are those of
-    cultures, objectives and cameras in use; nothing is fitted to a score.
+    Area may be independent of DNA, because cells that a drug arrests in one phase keep growing. The ranges are those
+    of cultures, objectives and cameras in use; nothing is fitted to a score.
     """
     rng = np.random.default_rng([seed, number, 1])
     parameters, _ = microscope(number, seed)
     is_round, is_mouse = rng.random() < 0.3, rng.random() < 0.15
     if is_round:
-        # In suspension: as high as wide, no flat top, no neighbours.
+        # In suspension: as high as wide, no flat top, few neighbours.
         parameters = replace(parameters, thickness_um=10.0, mitotic_thickness_um=12.0, flatness=2.0, aspect_ratio=1.08)
         parameters = replace(parameters, neighbours_per_mm2=rng.uniform(0, 300), plate_radius_um=5.5)
     if is_mouse:
@@ -204,10 +204,10 @@ def other_laboratory(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationPar
 
 
 def unusual(number: int, seed: int = TRAIN_SEED) -> tuple[SimulationParameters, int]:
-    """Return a microscope and sample with cells that look like mitoses, lagging chromosomes, or an unusual picture.
+    """Return one with cells that look like mitoses, lagging chromosomes, or an unusual picture.
 
-    That is a confocal's section, a gamma, or a contrast stretched for export; amounts of DNA do not survive these, so
-    only models that read the picture alone learn from it.
+    Unusual pictures are confocal sections, a gamma, or a contrast stretched for export. They do not preserve amounts
+    of DNA, so only models that read the picture alone learn from them.
     """
     rng = np.random.default_rng([seed, number, 2])
     parameters, size_px = (other_laboratory if rng.random() < 0.6 else microscope)(number, seed)

@@ -1,4 +1,4 @@
-"""Score a model on whole simulated fields, from file to row: found, cut, called, and compared with the truth."""
+"""Score a model on whole simulated fields, from file to row: find, cut, call, and compare with the truth."""
 
 import tempfile
 import time
@@ -16,14 +16,14 @@ from cellcycle.simulation import VERSION as SIMULATOR
 from cellcycle.simulation import simulate_field
 
 N_FIELDS, FIELD_PX, N_NUCLEI, SEED = 6, 900, 260, 980
-# A row means the nucleus whose centre lies within this of its own.
+# A found nucleus matches a true one whose centre lies within this distance.
 _NEAR_UM = 4.0
 
 
 def found_fields(predictor: Predictor, n_fields: int = N_FIELDS) -> list[tuple]:
     """Write fields of the default microscope as files, read them and find their nuclei, once for all models.
 
-    Of each: name, `Plane`, `Nuclei`, and the truth of the nuclei that lie wholly inside, a DataFrame.
+    Returns for each field: name, `Plane`, `Nuclei`, and a DataFrame of the true nuclei that lie wholly inside.
     """
     made = []
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def found_fields(predictor: Predictor, n_fields: int = N_FIELDS) -> list[tuple]:
 
 
 def score_fields(checkpoint: Checkpoint, fields: list[tuple], root: Path) -> tuple[results.Record, dict]:
-    """Call the nuclei of fields, record those that were found, and return the record and the counts."""
+    """Call the nuclei of fields under equal shares; return the record of those found and called, and the counts."""
     started, tables, n_truth, n_found = time.perf_counter(), [], 0, 0
     predictor, names = Predictor(checkpoint, Settings("field", prior="equal")), [f"p_{c}" for c in PHASES]
     for name, plane, nuclei, truth in fields:
@@ -47,7 +47,7 @@ def score_fields(checkpoint: Checkpoint, fields: list[tuple], root: Path) -> tup
         gaps = np.hypot(*(wanted[:, None] - nuclei.centres[None]).transpose(2, 0, 1)) * nuclei.pixel_size_um
         at = gaps.argmin(axis=1)
         is_found = gaps.min(axis=1) < _NEAR_UM
-        # One row answers for one nucleus: the nearer of two that were joined.
+        # A found nucleus counts for one true nucleus only: the nearest, if two were joined.
         is_found &= gaps.argmin(axis=0)[at] == np.arange(len(truth))
         answered = is_found & np.isfinite(scores[at]).all(axis=1)
         n_truth, n_found = n_truth + len(truth), n_found + int(is_found.sum())

@@ -1,4 +1,4 @@
-"""Shipped models that learned from real cells: made by the command that a lab uses, and told apart by their cards."""
+"""Shipped models that learned from real cells alone: made by `cellcycle train`, as a lab makes its own."""
 
 import shutil
 import tempfile
@@ -11,7 +11,7 @@ from cellcycle.evaluate import TRAINED_IMAGES
 from cellcycle.study.shipped.cells import SOURCES
 from cellcycle.train import train
 
-# Folder of classes below the real cells -> arguments of `train`, and what only people know of these cells.
+# Folder of classes below the real cells -> arguments of `train`, and facts for the card that no file contains.
 REAL = {
     "mitocheck": {
         "arguments": {"intensity": "per-image"},
@@ -38,7 +38,7 @@ def train_real(name: str, real: Path, folder: Path | None = None) -> Checkpoint:
 
 
 def ship(name: str, made: Checkpoint, folder: Path | None = None) -> Checkpoint:
-    """Put a model that `train` made among the shipped ones, its card telling source, licence and limits."""
+    """Copy a model made by `train` to the shipped ones; add source, licence and limits to its card; return it."""
     known, card, target = REAL[name], made.card, (folder or shipped_dir()) / name
     trained_on = {**card["trained_on"], "origin": "real", "source": known["source"]}
     trained_on["description"] = f"{sum(trained_on['counts'].values())} nuclei: {known['source']}"

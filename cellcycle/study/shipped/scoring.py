@@ -1,4 +1,4 @@
-"""Calibrate and score a checkpoint on slides that it was not trained on, by the steps of `evaluate`, into its card."""
+"""Calibrate and score a checkpoint on slides that it was not trained on, and write the results into its card."""
 
 import shutil
 import time
@@ -27,33 +27,33 @@ from cellcycle.summaries import confusion, score_table
 
 N_TEST_PER_PHASE = 250
 N_TEST_SLIDES = 16
-# Slides to calibrate on, of microscopes that neither training nor scoring uses.
+# Number of calibration slides (of each kind) and their seed: microscopes that neither training nor scoring uses.
 N_CALIBRATION_SLIDES, CALIBRATION_SEED = 20, 700
-# Fewer Jurkat cells show no G1 peak, without which the anchored models do not answer.
+# Crops for flip rates. Fewer Jurkat cells show no G1 peak, without which anchored models give no call.
 N_FLIPPED = 500
 JURKAT = "Jurkat cells that no model learned from, propidium iodide, imaging flow cytometry (part of BBBC048)"
 
 
 @dataclass(frozen=True)
 class Slide:
-    """Labelled crops of one slide, whose nuclei are found once for all models."""
+    """Labelled crops of one slide; their nuclei are found once for all models."""
 
     dataset: NucleusDataset
 
     @cached_property
     def nuclei(self) -> list[Nuclei]:
-        """One a crop."""
+        """The nuclei, one `Nuclei` per crop."""
         return each_crop_of(self.dataset, cells.SCALE)
 
     @cached_property
     def variants(self) -> dict[str, "Slide"]:
-        """About `N_FLIPPED` of the crops, as they are ("") and after each change of `flips.CHANGES`."""
+        """About `N_FLIPPED` of the crops, unchanged (key "") and after each of `flips.CHANGES`."""
         chosen = self.dataset.select(np.arange(0, len(self.dataset), max(1, len(self.dataset) // N_FLIPPED)))
         made = {c: np.stack([changed(image[0], c) for image in chosen.images])[:, None] for c in CHANGES}
         return {"": Slide(chosen)} | {c: Slide(replace(chosen, images=images)) for c, images in made.items()}
 
     def probabilities(self, checkpoint: Checkpoint, calibrated: bool = True) -> np.ndarray:
-        """Return what a model says of the nuclei (N, K); NaN where it needs a clear G1 peak and the slide has none."""
+        """Return a model's probabilities (N, K); NaN if it needs a clear G1 peak and the slide has none."""
         said = called(checkpoint, self.dataset, self.nuclei)
         is_fitted = calibrated and checkpoint.confidence is not None
         return with_temperature(said, checkpoint.confidence.temperature) if is_fitted else said
@@ -68,7 +68,7 @@ class HeldOut:
     slides: tuple[Slide, ...]
 
     def describe(self) -> dict:
-        """Return the facts for the records: those of the slides together."""
+        """Return the facts on the data for the record, over all slides."""
         facts = [slide.dataset.describe() for slide in self.slides]
         counts = np.sum([f["counts"] for f in facts], axis=0).tolist()
         n_groups = len(facts) if len(facts) > 1 else facts[0]["groups"]
@@ -81,9 +81,9 @@ def records_dir() -> Path:
 
 
 def slides_of(name: str, n_slides: int, seed: int, counts=None, is_wide: bool = False) -> list[Slide]:
-    """Return labelled nuclei of simulated microscopes of their own, about in the shares of a growing population.
+    """Return slides of simulated microscopes; by default about with the shares of a growing population.
 
-    `is_wide`: those of other laboratories, see `cells.other_laboratory`.
+    `is_wide` draws them from `cells.other_laboratory` instead of `cells.microscope`.
     """
     made, counts = [], counts or cells.SLIDE_COUNTS
     for number in range(n_slides):
@@ -93,7 +93,7 @@ def slides_of(name: str, n_slides: int, seed: int, counts=None, is_wide: bool = 
 
 
 def all_tests(real: Path | None) -> list[HeldOut]:
-    """Return the tests of the shipped models; without a folder with `jurkat/` there is none on real cells."""
+    """Return the tests of the shipped models; one on real cells only if `real`, a folder with `jurkat/`, is given."""
     simulator = f"cellcycle.simulation {SIMULATOR}"
     default = Slide(cells.simulated_slide("simulated", dict.fromkeys(PHASES, N_TEST_PER_PHASE), 64, cells.TEST_SEED))
     others = tuple(slides_of("slide", N_TEST_SLIDES, cells.TEST_SEED))
@@ -112,7 +112,7 @@ def all_tests(real: Path | None) -> list[HeldOut]:
 
 
 def calibrate(name, slides: list[Slide]) -> Checkpoint:
-    """Fit temperature, set thresholds and strangeness of a shipped model, write them into its card; load it again."""
+    """Fit the confidence of a shipped model, write it into its card, and return the model, loaded again."""
     checkpoint = load_checkpoint(name)
     said = np.concatenate([slide.probabilities(checkpoint, calibrated=False) for slide in slides])
     labels = np.concatenate([slide.dataset.labels for slide in slides])
@@ -127,7 +127,7 @@ def calibrate(name, slides: list[Slide]) -> Checkpoint:
 
 
 def score(checkpoint: Checkpoint, test: HeldOut, root: Path) -> dict:
-    """Predict a test, record it, and return the card's entry."""
+    """Predict a test, write its record, and return the entry for the card."""
     started = time.perf_counter()
     said = np.concatenate([slide.probabilities(checkpoint) for slide in test.slides])
     seconds = time.perf_counter() - started
@@ -155,7 +155,7 @@ def score(checkpoint: Checkpoint, test: HeldOut, root: Path) -> dict:
 
 
 def card_trust(checkpoint: Checkpoint, probabilities, labels, groups=None) -> dict:
-    """Return how honest calibrated probabilities (N, K) are on cells (N,): calibration error, coverage of the sets."""
+    """Return calibration error and coverage of the prediction sets for calibrated probabilities (N, K), labels (N,)."""
     if checkpoint.confidence is None:
         return {}
     sets = prediction_sets(probabilities, checkpoint.confidence.thresholds)
@@ -169,9 +169,9 @@ def _rounded(found: Estimate) -> dict[str, float]:
 
 
 def card_scores(record: results.Record) -> dict:
-    """Return accuracy, macro F1 and balanced accuracy with intervals, and the recalls, from a record.
+    """Return accuracy, macro F1 and balanced accuracy with 95 % intervals, and the recalls, from a record.
 
-    Some have six groups, so no interval is narrower than one over nuclei.
+    Some records have only six groups, so no interval is made narrower than Wilson's over nuclei.
     """
     row = score_table([record], as_trained=True).iloc[0]
     made = {}
@@ -182,11 +182,11 @@ def card_scores(record: results.Record) -> dict:
 
 
 def crop_flips(checkpoint: Checkpoint, variants: dict[str, Slide]) -> dict:
-    """Return the share of cropped nuclei whose call changes after each of `CHANGES`, and of how many (n)."""
+    """Return the fraction of cropped nuclei whose call changes after each of `CHANGES`, and their number (n)."""
     first = variants[""].probabilities(checkpoint)
     answered = np.isfinite(first).all(axis=1)
     if not answered.any():
-        # Without a G1 peak that can be fitted to so few crops, no call is there to change.
+        # No G1 peak can be fitted to so few crops, so there are no calls.
         return {"n": 0}
     flips: dict = {}
     for change in CHANGES:
@@ -199,8 +199,8 @@ def crop_flips(checkpoint: Checkpoint, variants: dict[str, Slide]) -> dict:
 def score_checkpoint(name, tests: list[HeldOut], flipped: list[dict], found: list[tuple], root: Path | None = None):
     """Write scores and flip rates of a shipped model into its card, and return it, loaded again.
 
-    `tests` are those of `all_tests`, `flipped` of `flips.field_variants`, `found` of `fields.found_fields`; `root` is
-    the folder of the records.
+    `tests` come from `all_tests`, `flipped` from `flips.field_variants`, `found` from `fields.found_fields`; `root` is
+    the folder of the records, in which those of this model are replaced.
     """
     checkpoint, root = load_checkpoint(name), root or records_dir()
     for record in results.load_runs(root):

@@ -51,12 +51,12 @@ REAL_TOO = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to train: arguments of `NetworkClassifier`, the unit and measurements of the input rule.
+    """How to train a model: `settings` of `NetworkClassifier`, unit and measurements of the input rule.
 
-    `is_wide`: simulated nuclei of other laboratories, too; `real`: names of `cells.SOURCES` to learn from. After
-    its epochs come `framed_epochs`, from half the learning rate on, in which half of the simulated nuclei are shown as
-    in narrow crops, and `unusual_epochs`, in which those of `cells.unusual` join them. `limits` are those of this model
-    alone. `version` is that of the weights, bumped whenever they change.
+    `is_wide` adds simulated nuclei of other laboratories; `real` names `cells.SOURCES` to learn from. After the usual
+    epochs come `framed_epochs`, from half the learning rate on, in which half of the simulated nuclei are shown as in
+    narrow crops, and `unusual_epochs`, which add the nuclei of `cells.unusual`. `limits` apply to this model alone.
+    `version` is that of the weights, raised whenever they change.
     """
 
     title: str
@@ -71,10 +71,10 @@ class Recipe:
     version: str = "2"
 
 
-# D1: phases are balanced as they are drawn.
+# D1, because the simulated phases are already balanced.
 _ALIKE = {"training_set": "D1", "schedule": "cosine", "turns": True, "batch_size": 32}
 _BY_ITSELF = _ALIKE | {"views": ("shape",)}
-# Of the models that `auto` takes: normalised as those of notebook 09, and moved about, until they have settled.
+# For the models that `auto` uses: batch normalisation as in notebook 09, random shifts, and epochs until they settle.
 _SETTLED = _ALIKE | {"batch_norm": True, "width": 12, "moves": True, "batch_size": 64, "learning_rate": 1.5e-3}
 _SETTLED |= {"network": "nagao6", "weight_decay": 1e-2, "epochs": 24}
 RECIPES = {
@@ -114,12 +114,12 @@ RECIPES = {
 
 
 def rule_of(recipe: Recipe) -> InputRule:
-    """Return how the nuclei of an image become inputs: cut at one scale, neighbours painted over."""
+    """Return the input rule of a recipe: crops at one scale, neighbours painted over."""
     return InputRule(SIZE_PX, FIELD_OF_VIEW_UM / SIZE_PX, "painted", recipe.unit, recipe.measurements, SCALE)
 
 
 def train_shipped(name: str, real: Path | None = None) -> Checkpoint:
-    """Train a model of `RECIPES` and save it, without scores; `real`: folder of real cells, if it learns from them."""
+    """Train a model of `RECIPES` and save it, without scores; `real` is the folder of real cells, if it needs them."""
     recipe = RECIPES[name]
     rule, settings = rule_of(recipe), recipe.settings | {"device": "cpu"}
     numbers = range(LABORATORIES.stop) if recipe.is_wide else MICROSCOPES
@@ -144,19 +144,19 @@ def train_shipped(name: str, real: Path | None = None) -> Checkpoint:
 
 
 def evened(parts: list[Learned]) -> list[Learned]:
-    """Return sets with the smaller ones repeated until they hold about as many as the largest.
+    """Return the sets, the smaller ones repeated until each has about as many nuclei as the largest.
 
-    Among so many simulated cells that look like mitoses a few hundred real ones that do are forgotten.
+    Otherwise the network forgets a few hundred real mitoses among many simulated cells that look like mitoses.
     """
     most = max((len(part.inputs) for part in parts), default=0)
     return [part for part in parts if len(part.inputs) for _ in range(round(most / len(part.inputs)))]
 
 
 def in_frames(classifier, simulated: Learned, real: list[Learned], epochs: int, highest: float, seed: int = 0):
-    """Return a classifier that went on to learn with the simulated nuclei in frames: see `cells.framed`.
+    """Return the classifier after more epochs with the simulated nuclei in frames, see `cells.framed`.
 
-    Frames are drawn anew for each epoch, so that a nucleus is seen in several and in none. The learning rate falls from
-    `highest`.
+    Frames are drawn anew for each epoch, so that a nucleus is seen in different ones and without. The learning rate
+    falls from `highest` along a cosine.
     """
     learned = Learned.joined([simulated, *real])
     for epoch in range(epochs):
@@ -169,7 +169,7 @@ def in_frames(classifier, simulated: Learned, real: list[Learned], epochs: int, 
 
 
 def about_of(recipe: Recipe, settings: dict, learned: Learned, n_real: int) -> dict:
-    """Return what the card of a model says of its making; the last `n_real` inputs are of real cells."""
+    """Return the entries of the card on a model's training; the last `n_real` inputs are real cells."""
     counts = learned.possible[learned.possible.sum(axis=1) == 1].sum(axis=0)
     description = f"{len(learned.inputs) - n_real} nuclei simulated by cellcycle.simulation {SIMULATOR}"
     if n_real:
