@@ -1,4 +1,4 @@
-"""Figures of how far calls can be trusted: reliability, prediction sets, risk and coverage, positions."""
+"""Figures of confidence: reliability, prediction sets, risk and coverage, positions in the cycle."""
 
 from itertools import cycle
 
@@ -8,14 +8,14 @@ from cellcycle.phases import class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, REFERENCE, coloured, label, legend, new_figure, spread_of
 
 _ENDS = ("low", "high")
-# Lines of models: no hue of a phase; more than these begin again.
+# Colours and styles of models' lines, none with the hue of a phase; they repeat if there are more models.
 _LINES = (("#56B4E9", "-"), (REFERENCE, "-"), ("#555555", "-"), ("#882255", "-"), ("#000000", "--"))
 
 
 def reliability(tables, title=""):
-    """Return the share of right calls against their confidence; on the diagonal a probability means what it says.
+    """Return a reliability diagram: the fraction of right calls against confidence; calibrated is the diagonal.
 
-    `tables` are those of `confidence.evaluation.reliability`, by the name of their line.
+    `tables` maps the name of a line to a table of `confidence.evaluation.reliability`.
     """
     figure, ax = new_figure(5.8, 3.4)
     ax.plot([0, 1], [0, 1], color=QUIET, linestyle=":", linewidth=1.2, label="means what it says")
@@ -32,9 +32,9 @@ def reliability(tables, title=""):
 
 
 def coverage(tables, asked: float, title=""):
-    """Return the share of cells whose set holds their phase, overall and by phase, beside what was asked.
+    """Return a figure of the fraction of cells whose set contains their phase, overall and per phase.
 
-    `tables` are those of `confidence.evaluation.coverage_table`, by name.
+    `tables` maps names to tables of `confidence.evaluation.coverage_table`; `asked` is the nominal coverage.
     """
     names = list(dict.fromkeys(name for table in tables.values() for name in table.index))
     figure, ax = new_figure(4.6, 3.0)
@@ -51,7 +51,7 @@ def coverage(tables, asked: float, title=""):
 
 
 def set_sizes(sets, labels, classes, title=""):
-    """Return how many phases the sets (N, K) bool hold, as shares of the cells of each true phase."""
+    """Return a figure of the sizes of prediction sets (N, K) bool, as fractions of the cells of each true phase."""
     figure, ax = new_figure(5.2, 2.6)
     size, labels = np.asarray(sets).sum(axis=1), np.asarray(labels)
     is_of = {
@@ -75,14 +75,14 @@ def set_sizes(sets, labels, classes, title=""):
 
 
 def risk_coverage(curves, expert_share=0.2, title=""):
-    """Return the share of wrong calls among the cells kept, when the least sure ones go to the expert.
+    """Return a figure of the fraction of wrong calls among the cells kept, if the least sure go to an expert.
 
-    `curves` are tables of `confidence.evaluation.risk_coverage`, by the name of their line; the share of the cells that
-    the expert looks at is drawn as a line.
+    `curves` maps the name of a line to a table of `confidence.evaluation.risk_coverage`; a vertical line marks
+    `expert_share`, the fraction of cells that the expert reviews.
     """
     figure, ax = new_figure(6.2, 3.0)
     for (name, table), (colour, line) in zip(curves.items(), cycle(_LINES), strict=False):
-        # The first few cells make a rate of nothing; the curve starts with the surest twentieth.
+        # A rate over very few cells is meaningless; the curve starts with the surest 5 %.
         shown = table[table["coverage"] >= 0.05]
         ax.plot(shown["coverage"], shown["risk"], color=colour, linestyle=line, linewidth=1.5, label=name)
     ax.axvline(1 - expert_share, color=REFERENCE, linestyle=":", linewidth=1.2)

@@ -1,4 +1,4 @@
-"""Figures of the board of real evidence: one a source, scores with their intervals, and no picture of a cell."""
+"""Figures of the evidence on real cells: scores with their intervals, and EdU over DNA; no picture of a cell."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ _TRUE_SHARE = {"S, control": "EdU+, control", "S, knock-down": "EdU+, knock-down
 
 
 def scores(rows: dict[str, dict], panels):
-    """Return a figure with one line a model: each score of `panels` with its 95 % interval.
+    """Return a figure with one line per model and one panel per score in `panels`, with 95 % intervals.
 
-    `rows` are `metrics.Estimate` by the name of a score, by the name of a line. A share beside a measured one has the
-    latter as a dotted line.
+    `rows` maps the name of a line to a dict of scores, `metrics.Estimate` by name. For a share that EdU also measures,
+    the latter is a dotted line.
     """
     height = 0.7 + 0.21 * len(rows)
     figure, axes = new_figure(3.0 + 2.2 * len(panels), height, 1, len(panels), sharey=True, squeeze=False)
@@ -23,7 +23,7 @@ def scores(rows: dict[str, dict], panels):
         measured = [row[_TRUE_SHARE[score]].value for row in rows.values() if _TRUE_SHARE.get(score) in row]
         if measured:
             ax.axvline(np.mean(measured), color=REFERENCE, linestyle=":", linewidth=1.2, label="by EdU")
-            # Above the axes, where no line and no dot can lie.
+            # Above the axes, where the legend covers no data.
             legend(ax, loc="lower right", bbox_to_anchor=(1, 1))
         if "AUC" in score:
             ax.axvline(0.5, color=QUIET, linestyle=":", linewidth=1)
@@ -35,9 +35,9 @@ def scores(rows: dict[str, dict], panels):
 
 
 def horseshoe(table):
-    """Return EdU over DNA, one panel a field, coloured by call: cells in S rise between the two peaks.
+    """Return a scatter plot of EdU over DNA, one panel per group, coloured by call: S lies high between the peaks.
 
-    `table` has the columns group, edu, dna_copies and call, a row a nucleus.
+    `table` has the columns group, edu, dna_copies and call, one row per nucleus.
     """
     groups = sorted(table["group"].unique())
     figure, axes = new_figure(2.9 * len(groups) + 1, 2.8, 1, len(groups), sharey=True, sharex=True, squeeze=False)

@@ -1,4 +1,4 @@
-"""A network drawn from its own layers, and where networks look."""
+"""Figures of networks: the layers of a Nagao network, saliency maps, and features that explain calls."""
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -7,12 +7,12 @@ from cellcycle.errors import check_whole
 from cellcycle.plots.style import FONT_PT, INK, label, legend, new_figure, picture_rows, spread_of
 
 COLOURS = {"input": "#dddddd", "convolution + pooling": "#56B4E9", "linear": "#E69F00", "output": "#009E73"}
-# From transparent to strong, so that the picture shows through where a map is low.
+# Opacity of a map at value 1; it falls to 0 with the value, so that the picture shows through.
 _STRENGTH = 0.65
 
 
 def nagao_drawing(stages: int, width: int, size_px: int, channels: int, n_classes: int):
-    """Return a Nagao network as boxes: height is the side of the image, width the number of channels."""
+    """Return a drawing of a Nagao network: heights of boxes show the side of the image, widths the channels (log)."""
     side = check_whole("size_px", size_px)
     boxes = [("input", side, channels)]
     for stage in range(stages):
@@ -37,15 +37,15 @@ def nagao_drawing(stages: int, width: int, size_px: int, channels: int, n_classe
 
 
 def map_rows(images, maps: dict[str, np.ndarray], titles=(), regions=None):
-    """Return a row of pictures, and below it one row for each kind of map, laid over the pictures.
+    """Return a figure with a row of pictures, and below it one row per kind of map, laid over the pictures.
 
-    Pictures (N, C, H, W) are stretched each to its own range; maps are (N, H, W) in [0, 1], by the name of their row;
+    Each picture of (N, C, H, W) is stretched to its own range; maps are (N, H, W) in [0, 1], by the name of their row;
     regions (N, H, W) bool are outlined in every row.
     """
     planes = np.asarray(images).max(axis=1)
     n, rows = len(planes), {"picture": None, **maps}
     figure, axes = picture_rows(rows, n, 1.3 + 0.95 * n, 0.98 * len(rows) + 0.3, 0.1)
-    # Colour maps over noise compress badly; a notebook with several such figures stays small.
+    # Colour maps over noise compress badly: a low resolution keeps notebooks with several such figures small.
     figure.set_dpi(68)
     for row, values in zip(axes, rows.values(), strict=True):
         for i, ax in enumerate(row):
@@ -60,7 +60,7 @@ def map_rows(images, maps: dict[str, np.ndarray], titles=(), regions=None):
 
 
 def explained_calls(table, title=""):
-    """Return how well features reproduce calls, each alone and all but each, from the table of `what_explains`."""
+    """Return bars of how well each feature alone, and all but each, reproduce calls (table of `what_explains`)."""
     figure, axes = new_figure(7.0, 1.2 + 0.3 * len(table), 1, 2, sharey=True)
     y = np.arange(len(table))[::-1]
     parts = {"alone": "calls reproduced by it alone", "lost_without": "calls lost without it"}

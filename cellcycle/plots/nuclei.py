@@ -1,4 +1,4 @@
-"""Pictures of nuclei, and distributions of what is measured on them."""
+"""Pictures of nuclei, and distributions of their measurements."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from cellcycle.errors import check_whole
 from cellcycle.phases import PHASES, class_colours
 from cellcycle.plots.style import FONT_PT, INK, QUIET, label, legend, new_figure, new_panels, picture_rows
 
-# What simulated and real nuclei are compared on, and the mark of each source.
+# Quantities on which simulated and real nuclei are compared, and the marker of each source.
 QUANTITIES = {
     "relative_area": "area\n(G1 median is 1)",
     "relative_dna": "integrated DNA\n(G1 median is 1)",
@@ -19,7 +19,7 @@ MARKERS = {"simulated": "o", "jurkat": "s", "rpe1": "D", "mitocheck": "^"}
 
 
 def nucleus_panel(dataset, n_per_class=8, seed=0, per_image=False):
-    """Return a figure with random nuclei of each class, one row a class.
+    """Return a figure with random nuclei of each class, one row per class.
 
     `per_image` stretches each picture to its own range; otherwise all share one scale, so that brightness compares.
     """
@@ -47,7 +47,7 @@ def variant_rows(rows: dict[str, np.ndarray]):
 
 
 def image_grid(images, titles=None, columns=8, shared_scale=True):
-    """Return a figure of images (N, C, H, W) float32 in [0, 1] with optional titles, `columns` a row."""
+    """Return a figure of images (N, C, H, W) float32 in [0, 1] with optional titles, `columns` per row."""
     figure, axes = new_panels(len(images), columns, 7.2, 0.9 if titles is None else 1.15)
     top = float(np.max(images)) if shared_scale else None
     for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
@@ -59,7 +59,7 @@ def image_grid(images, titles=None, columns=8, shared_scale=True):
 
 
 def signed_grid(images, titles):
-    """Return a row of images (N, 1, H, W) of both signs: red above 0, blue below, on one scale that is drawn."""
+    """Return a row of signed images (N, 1, H, W): red above 0, blue below, on one scale, with a colour bar."""
     figure, axes = new_figure(1.5 * len(images) + 0.8, 1.7, 1, len(images), squeeze=False)
     top = float(np.abs(images).max())
     for ax, image, title in zip(axes[0], images, titles, strict=True):
@@ -71,13 +71,13 @@ def signed_grid(images, titles):
 
 
 def mistakes(dataset, wrong):
-    """Return the pictures of wrongly called nuclei, as `summaries.worst_mistakes` lists them."""
+    """Return a figure of wrongly called nuclei; `wrong` is a table of `summaries.worst_mistakes`."""
     titles = [f"{t} called {c}\n{p:.2f}" for t, c, p in wrong[["truth", "call", "probability"]].itertuples(index=False)]
     return _named_nuclei(dataset, wrong["sample_id"], titles, max(4, len(wrong)))
 
 
 def review_queue(dataset, queue):
-    """Return the pictures of the cells that an expert should see, each with its set and probability.
+    """Return a figure of the cells that an expert should review, each with its prediction set and probability.
 
     `queue` has the columns sample_id, prediction_set, call, confidence.
     """
@@ -94,7 +94,7 @@ def _named_nuclei(dataset, sample_ids, titles, columns: int):
 
 
 def distributions(table, columns: dict[str, str], labels, classes):
-    """Return the distribution of each measured column, one curve a class; `columns` maps names to axis labels."""
+    """Return the density of each measured column, one curve per class; `columns` maps names to axis labels."""
     import seaborn as sns
 
     figure, axes = new_figure(2.5 * len(columns), 2.6, 1, len(columns), squeeze=False)
@@ -112,11 +112,11 @@ def distributions(table, columns: dict[str, str], labels, classes):
 
 
 def dna_histogram(integrated_dna, labels, classes, unit="integrated intensity, relative to the G1 median"):
-    """Return the histogram of DNA content, stacked by class; NaN, where no nucleus was found, is left out."""
+    """Return the histogram of DNA content, stacked by class; NaN (no nucleus found) is left out."""
     figure, ax = new_figure(5.5, 2.8)
     values, labels = np.asarray(integrated_dna, float), np.asarray(labels)
     kept = np.isfinite(values)
-    # The last bar holds the few nuclei beyond the axis too, so that none is silently left out.
+    # The last bar includes the few nuclei beyond the axis, so that none is silently left out.
     top = np.quantile(values[kept], 0.995)
     stack = [np.minimum(values[kept & (labels == k)], top) for k in range(len(classes))]
     colours = class_colours(classes)
@@ -127,7 +127,7 @@ def dna_histogram(integrated_dna, labels, classes, unit="integrated intensity, r
 
 
 def scatter(x, y, labels, classes, x_label="", y_label=""):
-    """Return a figure with one dot an image, coloured by class; those with NaN are left out."""
+    """Return a figure with one dot per image, coloured by class; those with NaN are left out."""
     figure, ax = new_figure(5.5, 3.0)
     x, y, labels = np.asarray(x, float), np.asarray(y, float), np.asarray(labels)
     for k, (name, colour) in enumerate(class_colours(classes).items()):
@@ -138,9 +138,9 @@ def scatter(x, y, labels, classes, x_label="", y_label=""):
 
 
 def validation(comparison):
-    """Return simulated beside real nuclei: a panel a quantity, with median, middle half and middle 90 % by phase.
+    """Return a figure of simulated beside real nuclei, one panel per quantity: median, middle 50 % and 90 % per phase.
 
-    `comparison` is that of `simulation.validation.compare`; rows that are of none of the four phases are left out.
+    `comparison` is a table of `simulation.validation.compare`; rows of none of the four phases are left out.
     """
     found = set(comparison.loc[comparison["phase"].isin(PHASES), "source"])
     sources = [s for s in MARKERS if s in found]
@@ -166,7 +166,7 @@ def validation(comparison):
 
 
 def _show(ax, image, top) -> None:
-    """Draw (C, H, W) in gray or colour; `top` is the value shown brightest (None: the image's own)."""
+    """Draw (C, H, W) in gray or colour; `top` is the value shown brightest (None: the image's maximum)."""
     if len(image) == 3:
         ax.imshow(np.clip(np.moveaxis(image, 0, -1) / (top or image.max() or 1), 0, 1))
     else:

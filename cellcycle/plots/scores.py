@@ -1,6 +1,6 @@
 """Figures of scores: training curves, confusion matrices, bars with intervals, design spaces.
 
-A table is that of `summaries.score_table`: a score has its interval in the columns `<score>_low` and `<score>_high`.
+Tables come from `summaries.score_table`: the interval of a score is in the columns `<score>_low` and `<score>_high`.
 `references` (name -> score) are drawn as named lines, e.g. the share of the largest class, DNA content, the ceiling.
 """
 
@@ -21,9 +21,9 @@ _HIGHEST_LOSS = 2.0
 
 
 def history(records, names=None):
-    """Return the loss of runs by epoch, mean over folds: on training images, with their range shaded, and held out.
+    """Return the loss of runs per epoch, mean over folds: on training images (range shaded) and held-out ones.
 
-    Where one leaves the axis, the legend says how high it goes.
+    If a curve leaves the axis, the legend says how high it goes.
     """
     figure, ax = new_figure(6.4, 2.8)
     names = names or [f"{r.config['model']} {r.config.get('training_set', '')}" for r in records]
@@ -36,7 +36,7 @@ def history(records, names=None):
             held_out = record.history.groupby("epoch")["held_out_loss"].mean().dropna()
             name = _topped(f"{name}, held out", held_out)
             ax.plot(held_out, color=colour, label=name, linewidth=1.2, linestyle="--", marker=marker)
-    # The first steps of a network may be far off; what comes of them is the question.
+    # The first losses may be very high, but later ones matter.
     ax.set_ylim(0, min(ax.get_ylim()[1], _HIGHEST_LOSS))
     ax.xaxis.get_major_locator().set_params(integer=True)
     legend(figure)
@@ -49,8 +49,8 @@ def _topped(name: str, losses) -> str:
 
 
 def confusion_matrices(tables, titles):
-    """Return tables of `summaries.confusion` side by side: counts, shaded by the share of the true class."""
-    # Long names stand at the left and, turned, below.
+    """Return a figure of tables of `summaries.confusion` side by side: counts, shaded by share of the true class."""
+    # Long names need room at the left and, turned, below.
     room = 0.08 * max(0, *(len(str(name)) - 12 for table in tables for name in table.columns))
     figure, axes = new_figure(2.5 * len(tables) + 0.6 + room, 2.6 + room, 1, len(tables), squeeze=False)
     for i, (ax, table, title) in enumerate(zip(axes[0], tables, titles, strict=True)):
@@ -72,7 +72,7 @@ def confusion_matrices(tables, titles):
 
 
 def score_bars(table, score="accuracy", references=None, title=""):
-    """Return bars of one score, grouped by model, one bar a training set."""
+    """Return bars of one score, grouped by model, one bar per training set."""
     groups = {s: (table[table["training_set"] == s], score) for s in dict.fromkeys(table["training_set"])}
     colours = [SET_COLOURS.get(name, QUIET) for name in groups]
     error = {"ecolor": "#56B4E9", "elinewidth": 1.2, "capsize": 2}
@@ -88,7 +88,7 @@ def recall_bars(table, classes, title=""):
 
 
 def _bars(table, groups, colours, error, references, y_label, title):
-    """Return a group of bars a model; `groups` are the rows and the column of each bar's score, by its name."""
+    """Return one group of bars per model; `groups` maps the name of a bar to its rows and the column of its score."""
     models = list(dict.fromkeys(table.index))
     figure, ax = new_figure(1.2 + 1.4 * len(models), 3.0)
     width = 0.8 / len(groups)
@@ -106,7 +106,7 @@ def _bars(table, groups, colours, error, references, y_label, title):
 
 
 def effects(table, score=_BALANCED, reference=None, title="", references=None):
-    """Return one dot with its interval for each row, e.g. each transform; that of `reference` is a line, too."""
+    """Return a figure with one dot and interval per row, e.g. per transform; row `reference` is also a line."""
     has_lines = reference is not None or bool(references)
     figure, ax = new_figure(5.6 + 1.2 * has_lines, 0.8 + 0.3 * len(table))
     y = np.arange(len(table))[::-1]
@@ -123,10 +123,10 @@ def effects(table, score=_BALANCED, reference=None, title="", references=None):
 
 
 def design_space(table, references=None, title=""):
-    """Return the scores of Nagao networks against their number of weights (Figure 7), a dot a network.
+    """Return the scores of Nagao networks against their number of weights (Figure 7), one dot per network.
 
-    `table` has the columns `stages`, which dots have their shape by, and `width`, by which they are joined.
-    `references` are by score: name -> value.
+    `table` also has the columns `stages` (shape of a dot) and `width` (dots joined by a line). `references` maps a
+    score to a dict: name -> value.
     """
     figure, axes = new_figure(9.6, 3.2, 1, len(SCORES))
     # Names beside the dots would hide each other: the smallest networks have nearly as many weights.
@@ -139,7 +139,7 @@ def design_space(table, references=None, title=""):
             for stages, own in part.groupby("stages"):
                 ax.plot(own["n_parameters"], own[score], shapes[stages], color=colour, markersize=5)
         ax.set_xscale("log")
-        # Between the powers of ten there is no room for names.
+        # There is no room for labels between the powers of ten.
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.margins(x=0.12, y=0.15)
         _reference_lines(ax.axhline, (references or {}).get(score))
@@ -151,12 +151,12 @@ def design_space(table, references=None, title=""):
 
 
 def trials(table, x: str, y: str, label_by: str, title=""):
-    """Return the settings of a search, one dot each, with its number: the score in the column `y` against `x`."""
+    """Return a figure of the trials of a search, one numbered dot each: column `y` (a score) against column `x`."""
     figure, ax = new_figure(5.6, 3.0)
     for value, part, colour in coloured(table.groupby(label_by)):
         ax.plot(part[x], part[y], "o", color=colour, label=f"{readable(label_by)} {value:g}")
     for number, row in table.iterrows():
-        # Above and below in turn, so that near ones do not hide each other's.
+        # Alternately above and below, so that numbers of close dots do not overlap.
         place = {"xytext": (0, 6 if number % 2 else -12), "textcoords": "offset points", "ha": "center"}
         ax.annotate(f"{number}", (row[x], row[y]), **place, fontsize=FONT_PT - 1, color=INK)
     ax.set_xscale("log")
@@ -167,7 +167,7 @@ def trials(table, x: str, y: str, label_by: str, title=""):
 
 
 def curves(tables, x="label_share", x_label="share of the labels", title="", log=False):
-    """Return balanced accuracy against the column `x`: a line a table, by its name, with its interval shaded."""
+    """Return balanced accuracy against the column `x`: one line per table (by name), with its interval shaded."""
     figure, ax = new_figure(5.2, 3.0)
     for name, table, colour in coloured(tables.items()):
         low, high = table[f"{_BALANCED}_low"], table[f"{_BALANCED}_high"]
@@ -181,7 +181,7 @@ def curves(tables, x="label_share", x_label="share of the labels", title="", log
 
 
 def lines(table, x="", y="", title="", log=False):
-    """Return a line for each column of a table, by its name, against the table's index; `log`: on a log scale."""
+    """Return a figure with one line per column of a table, against its index; `log`: logarithmic index axis."""
     figure, ax = new_figure(5.2, 2.8)
     for name, column, colour in coloured(table.items()):
         ax.plot(table.index, column, "o-" if len(table) < 12 else "-", color=colour, label=name, linewidth=1.5)
@@ -199,6 +199,6 @@ def lines(table, x="", y="", title="", log=False):
 
 
 def _reference_lines(draw, references) -> None:
-    """Draw each reference by `draw`, an axes' `axhline` or `axvline`."""
+    """Draw each reference with `draw`, which is `axhline` or `axvline` of an axes."""
     for (name, value), style in zip((references or {}).items(), cycle((":", "--", "-.")), strict=False):
         draw(value, color=REFERENCE, linestyle=style, linewidth=1.2, label=name)

@@ -1,14 +1,14 @@
-"""A figure that sliders redraw where a kernel runs, and a still picture of it everywhere else."""
+"""A figure with sliders for notebooks with a running kernel, and its still picture everywhere else."""
 
 import base64
 import io
 
 
 class Sliders:
-    """Show the figure that `draw(**values)` returns under one slider a value, each (low, high, value at first).
+    """Show the figure that `draw(**values)` returns below one slider per value, each (low, high, initial value).
 
-    The output holds both the sliders and the first picture: a notebook that is only read, on the web or in the book,
-    shows the picture; one whose kernel runs shows the sliders. Needs ipywidgets.
+    The output contains both the sliders and the first picture: without a kernel, as on the web or in the book, a
+    notebook shows the picture, with a kernel the sliders. Needs ipywidgets.
 
     Examples
     --------
@@ -23,7 +23,7 @@ class Sliders:
         return f"Sliders({', '.join(self.sliders)})"
 
     def controls(self):
-        """Return the sliders with the figure that they redraw, a widget of ipywidgets."""
+        """Return an ipywidgets widget with the sliders and the figure that they redraw."""
         from ipywidgets import FloatSlider, interactive
 
         sliders = {

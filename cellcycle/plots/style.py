@@ -1,4 +1,4 @@
-"""What all figures share: sizes, type, how a bare figure is made, and how it becomes a file."""
+"""Common style of all figures: sizes, fonts, empty figures, and files."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ REFERENCE = "#D55E00"
 
 
 def new_figure(width_in: float, height_in: float, rows=1, columns=1, **options):
-    """Return (figure, axes), with the options of `Figure.subplots`, outside pyplot: a notebook shows it once."""
+    """Return (figure, axes), with options of `Figure.subplots`; without pyplot, so that a notebook shows it once."""
     figure = Figure(figsize=(width_in, height_in), dpi=100, layout="constrained")
     axes = figure.subplots(rows, columns, **options)
     for ax in figure.axes:
@@ -25,7 +25,7 @@ def new_figure(width_in: float, height_in: float, rows=1, columns=1, **options):
 
 
 def new_panels(n: int, across: int, width_in: float, row_in: float, top_in: float = 0.0, **options):
-    """Return (figure, axes (rows, across)) with n panels, row after row; what is left of the last row stays empty."""
+    """Return (figure, axes (rows, across)) with n panels, row by row; the rest of the last row stays empty."""
     rows = -(-n // across)
     figure, axes = new_figure(width_in, top_in + row_in * rows, rows, across, squeeze=False, **options)
     for ax in axes.flat[n:]:
@@ -34,7 +34,7 @@ def new_panels(n: int, across: int, width_in: float, row_in: float, top_in: floa
 
 
 def picture_rows(names, n_columns: int, width_in: float, height_in: float, gap: float, **words):
-    """Return (figure, axes (rows, columns)) for pictures, each row named at its left in type of the options `words`."""
+    """Return (figure, axes (rows, columns)) for pictures; each row is named at its left, in the style `words`."""
     figure, axes = new_figure(width_in, height_in, len(names), n_columns, squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
@@ -45,7 +45,7 @@ def picture_rows(names, n_columns: int, width_in: float, height_in: float, gap: 
 
 
 def coloured(lines):
-    """Yield name, table and colour of each (name, table); no colour is a phase's as long as there are enough."""
+    """Yield (name, table, colour) for each (name, table); colours are not those of phases while enough are left."""
     lines = list(lines)
     colours = class_colours(tuple(f"line {i}" for i in range(len(lines)))).values()
     for (name, table), colour in zip(lines, colours, strict=True):
@@ -53,7 +53,7 @@ def coloured(lines):
 
 
 def label(ax, x="", y="", title="") -> None:
-    """Write axis labels and a left-aligned title in the common type."""
+    """Write axis labels and a left-aligned title in the common font."""
     ax.set_xlabel(x, fontsize=FONT_PT, color=INK)
     ax.set_ylabel(y, fontsize=FONT_PT, color=INK)
     if title:
@@ -61,21 +61,21 @@ def label(ax, x="", y="", title="") -> None:
 
 
 def legend(owner, **options) -> None:
-    """Put a legend into axes, or beside a figure to its right, in the common type."""
+    """Add a legend to axes, or to the right of a figure, in the common font."""
     place = {"loc": "outside right center"} if isinstance(owner, Figure) else {}
     owner.legend(fontsize=FONT_PT, frameon=False, **place | options)
 
 
 def spread_of(table, score: str, ends: tuple[str, str] | None = None) -> np.ndarray:
-    """Return the lengths (2, rows) of the bars from a score down and up to the columns of its interval's ends."""
+    """Return the lengths (2, rows) of error bars, down and up, from a score and the columns of its interval's ends."""
     ends = ends or (f"{score}_low", f"{score}_high")
     return np.abs(table[list(ends)].to_numpy().T - table[score].to_numpy())
 
 
 def save_figures(figures: dict[str, Figure], folder, mark: str | None = None) -> list[Path]:
-    """Write figures as `<name>.png`, each whole or not at all, into a folder that is made, and return their paths.
+    """Write figures as `<name>.png`, each atomically, into a folder (created if missing), and return their paths.
 
-    Those with a mark are known again by `cellcycle.images.writing.has_mark`.
+    `mark` is written into the files, where `cellcycle.images.writing.has_mark` finds it.
     """
     folder = Path(folder)
     with told(folder):
@@ -83,6 +83,6 @@ def save_figures(figures: dict[str, Figure], folder, mark: str | None = None) ->
     written = [folder / f"{name}.png" for name in figures]
     for figure, file in zip(figures.values(), written, strict=True):
         with whole_file(file) as work:
-            # Without the name of the software, the same figure gives the same bytes under any version of it.
+            # Without the name of the software, a figure gives the same bytes under any matplotlib version.
             figure.savefig(work, dpi=100, metadata={"Software": None, "Description": mark})
     return written

@@ -1,4 +1,4 @@
-"""What an experiment shows: one page, and a table of every number on it, from the tables of `cellcycle predict`."""
+"""The report of an experiment: one page, and a table of every number on it, from tables of `cellcycle predict`."""
 
 from cellcycle.report.numbers import Experiment, read_experiment
 from cellcycle.report.page import write_report

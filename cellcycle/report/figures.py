@@ -1,4 +1,4 @@
-"""Figures of a report: told apart by place, hatching and marks, so that they need no colour and no screen."""
+"""Figures of a report. Classes differ by place, hatching and marks, so that figures are readable without colour."""
 
 import io
 import warnings
@@ -15,16 +15,16 @@ from cellcycle.report.parts import per_cent
 _HATCHES, _MARKS, _LINES = ("", "////", "....", "xxxx"), "os^D", ("-", "--", "-.", ":")
 _BOX = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none"}
 _COPIES = np.linspace(0, 7, 57)
-# Figures with more rows or panels than this cannot be read on one page; the tables hold them all.
+# At most this number of rows or panels in a figure, so that it fits on one page; the tables have all.
 MOST_ARMS = 40
-# So many letters fit above a panel beside a number of nuclei, and fewer below one as doses side by side.
+# Number of characters that fit above a panel beside the number of nuclei; doses with fewer fit side by side below one.
 _LONG = 16
-# Plates with more wells have no numbers in them.
+# Heat maps of plates with more wells show no numbers.
 _MOST_NUMBERS = 96
 
 
 def svg(figure) -> bytes:
-    """Return a figure as SVG; the same one gives the same bytes."""
+    """Return a figure as SVG; the same figure gives the same bytes."""
 
     def drawn(letters: str) -> bytes:
         written = io.BytesIO()
@@ -35,12 +35,12 @@ def svg(figure) -> bytes:
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         made = drawn("path")
-        # Names in letters that no font here has would be boxes: the browser has them.
+        # Letters missing from the fonts here would be boxes: write text instead, for the browser's fonts.
         return drawn("none") if any("missing from font" in str(one.message) for one in told) else made
 
 
 def _styles(classes):
-    """Yield number, name, colour and hatching of each class."""
+    """Yield number (0 to 3), name, colour and hatching of each class."""
     for k, (name, colour) in enumerate(class_colours(classes).items()):
         yield k % 4, name, colour, _HATCHES[k % 4]
 
@@ -60,7 +60,7 @@ def _arm_axis(axes, arms, sign: str = "") -> None:
 
 
 def shares(numbers, experiment: Experiment):
-    """Return the stacked shares of each arm, and beside them each phase with its interval and a dot for each well."""
+    """Return a figure: stacked counted shares of each arm, and each phase with its interval and a dot per well."""
     arms, classes = experiment.arms[:MOST_ARMS], experiment.classes
     counted = numbers[numbers["table"] == "counted"].set_index(["arm", "quantity"])
     wells = numbers[numbers["table"] == "wells"].groupby(["arm", "quantity"])["value"]
@@ -91,7 +91,7 @@ def shares(numbers, experiment: Experiment):
 
 
 def differences(numbers, experiment: Experiment):
-    """Return how much more of each phase each arm shows than the control: estimated (filled) and counted (open)."""
+    """Return a figure of each arm's differences to the control, per phase: estimated (filled) and counted (open)."""
     found = numbers[numbers["table"].str.endswith("minus control")].set_index(["table", "arm", "quantity"])
     arms = list(dict.fromkeys(found.index.get_level_values("arm")))[:MOST_ARMS]
     classes = experiment.classes
@@ -108,9 +108,9 @@ def differences(numbers, experiment: Experiment):
 
 
 def dose_response(numbers, experiment: Experiment):
-    """Return the estimated share of each phase over the dose, a panel a condition; None without two doses of one.
+    """Return a figure of estimated shares over the dose, one panel per condition; None if none has two doses.
 
-    At dose 0 a panel shows its own nuclei, or else those of the control.
+    At dose 0 a panel shows the condition itself, or else the control.
     """
     found = numbers[(numbers["table"] == "estimated") & numbers["quantity"].isin(experiment.classes)]
     dosed = found.groupby("condition", sort=False)["dose"].nunique()
@@ -126,7 +126,7 @@ def dose_response(numbers, experiment: Experiment):
         is_zero = (own["dose"] == 0).any()
         zero, own = own[own["dose"] == 0] if is_zero else control, own[own["dose"] > 0]
         doses = sorted(set(own["dose"]))
-        # One step below the least, so that doses close to each other have room.
+        # Dose 0 is drawn one mean step below the lowest dose, so that close doses have room.
         at_zero = doses[0] * (doses[0] / doses[-1]) ** (1 / (len(doses) - 1)) if len(doses) > 1 else doses[0] / 10
         for k, name, colour, _ in _styles(experiment.classes):
             style = {"color": colour, "marker": _MARKS[k], "markeredgecolor": INK, "capsize": 2, "linestyle": _LINES[k]}
@@ -136,7 +136,7 @@ def dose_response(numbers, experiment: Experiment):
                 ax.errorbar(at, part["value"], spread_of(part, "value", ("low", "high")), label=named, **style)
         ax.set_xscale("log")
         names = ["0"] * (len(zero) > 0) + [min(f"{dose:g}", f"{dose:.3g}", key=len) for dose in doses]
-        # A series of ten doses has no room for them side by side.
+        # Many doses, e.g. ten, have no room side by side.
         ax.set_xticks([at_zero, *doses][-len(names) :], names, rotation=90 if sum(map(len, names)) >= _LONG else 0)
         ax.minorticks_off()
         ax.set_ylim(bottom=0)
@@ -149,7 +149,7 @@ def dose_response(numbers, experiment: Experiment):
 
 
 def histograms(experiment: Experiment):
-    """Return histograms of DNA content, a panel an arm, stacked by phase; None where no DNA content is known."""
+    """Return histograms of DNA content, one panel per arm, stacked by phase; None if no DNA content is known."""
     nuclei = experiment.nuclei
     nuclei = nuclei[nuclei["dna_copies"].notna() & (nuclei["call"] != "")]
     of_arms = dict(iter(nuclei.groupby("arm")))
@@ -163,7 +163,7 @@ def histograms(experiment: Experiment):
             copies = own.loc[own["call"] == name, "dna_copies"].clip(_COPIES[0], _COPIES[-1] - 1e-6)
             counts, _ = np.histogram(copies, _COPIES)
             style = {"color": colour, "hatch": hatch, "edgecolor": "white", "linewidth": 0.2, "label": name}
-            # One patch: as bars, of each bin, the histograms of a plate took a third of the time of its report.
+            # One patch instead of one bar per bin, which took a third of the time of a plate's report.
             ax.stairs(bottom + counts, _COPIES, baseline=bottom, fill=True, **style)
             bottom = bottom + counts
         ax.yaxis.get_major_locator().set_params(integer=True)
@@ -171,7 +171,7 @@ def histograms(experiment: Experiment):
             ax.axvline(at, color=INK, linewidth=0.7, linestyle=":")
         ax.set_xticks([0, 2, 4, 6])
         ax.tick_params(labelbottom=True)
-        # Of long names beside each other the ends would stand on the next.
+        # Long titles side by side would overlap.
         title = f"{_short(arm)}{' ' if len(arm) <= _LONG else chr(10)}(n = {len(own)})"
         label(ax, y="nuclei" if ax in axes[:, 0] else "", title=title)
     for ax in axes[-1]:
@@ -182,18 +182,18 @@ def histograms(experiment: Experiment):
 
 
 def heat_maps(numbers, experiment: Experiment):
-    """Yield each plate with a figure of its wells: share of each phase, nuclei found, and width of their rims.
+    """Yield each plate's name with its heat maps of wells: share of each phase, nuclei found, and width of rims.
 
-    A colour is the same value on all plates.
+    A colour means the same value on all plates.
     """
     wells = numbers[(numbers["table"] == "wells") & (numbers["well"] != "")]
-    # A table that was edited may say anything.
+    # An edited table may contain names that are no wells.
     place = wells["well"].map(well_name).str.extract(r"^([A-Z]+)(\d+)$")
     wells = wells.assign(row=place[0], column=place[1].astype(float)).dropna(subset="row")
     shown = [*experiment.classes, "found", "width of the rim, px"]
     plates = {}
     for plate, own in sorted(wells.groupby("plate"), key=lambda item: natural(item[0])):
-        # Rows and columns between, of which no well is there, are shown: else wells far apart look like neighbours.
+        # Show rows and columns without wells too, else distant wells look like neighbours.
         used = [ROWS.index(row) for row in own["row"]]
         rows = ROWS[min(used) : max(used) + 1]
         columns = np.arange(own["column"].min(), own["column"].max() + 1)
@@ -226,7 +226,7 @@ def _heat_map(ax, grid, title: str, is_share: bool, least: float, most: float) -
         text = per_cent(value / 100) if is_share else text
         colour = "white" if value <= (least + most) / 2 else INK
         ax.text(c + 0.5, r + 0.5, text, ha="center", va="center", fontsize=6.5, color=colour)
-    # The 48 columns of a plate of 1536 wells have no room side by side.
+    # The 48 column names of a plate with 1536 wells have no room side by side.
     is_narrow = values.shape[1] > 24
     ax.set_xticks(np.arange(values.shape[1]) + 0.5, grid.columns.astype(int), rotation=90 * is_narrow)
     ax.set_yticks(np.arange(values.shape[0]) + 0.5, grid.index)

@@ -1,4 +1,4 @@
-"""Intervals of shares, and of how they differ: of nuclei, fields, wells, replicates and plates that are not alike."""
+"""Intervals of shares and of differences: over nuclei, fields, wells, replicates and plates, which all vary."""
 
 from dataclasses import dataclass, replace
 
@@ -8,30 +8,29 @@ from scipy.special import stdtr, stdtrit
 
 from cellcycle.metrics import Estimate, wilson, with_interval
 
-# What nuclei are alike in, and how many wells are added to those of an experiment, of which the odds of a phase differ
-# by this much (a deviation of their logarithm): where each condition has two wells, they say little of that themselves.
-# Plates, other days or cells, differ like wells at least, also where wells of each are numbered as replicates. Of
-# fields of one well nothing is known.
+# Prior on the variance between clusters: degrees of freedom per level, and the assumed standard deviation of the log
+# odds of a phase. It is needed because two wells per condition say little of the variance. Plates (other days or cells)
+# vary at least like wells, also if wells are numbered as replicates. There is no prior for fields within a well.
 _KNOWN_WELLS, _KNOWN_DEVIATION = {"place": 4, "replicate": 4, "unit": 4, "image": 0}, 0.25
 ALIKE = tuple(_KNOWN_WELLS)
 
 
 @dataclass(frozen=True)
 class Interval(Estimate):
-    """A number with its 95 % interval, and the degrees of freedom of the Student's t that this is of."""
+    """A number with its 95 % interval, and the degrees of freedom of its Student's t."""
 
     freedom: float = np.inf
 
     def by_chance(self) -> float:
-        """Return how probable it is to come so far from 0 where that is the truth: two-sided p, by the same t."""
+        """Return the two-sided p value of the hypothesis that the true value is 0, by the same t distribution."""
         reach = self.value - self.low if self.value > 0 else self.high - self.value
         return float(2 * stdtr(self.freedom, -stdtrit(self.freedom, 0.975) * abs(self.value) / reach))
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What nuclei of an arm are alike in, such as wells: which part of the nuclei is of each (n,), how far it draws the
-    value off the others' (n, K), and on which plate it lies (n,): None where one lies on several.
+    """The clusters of an arm at one level, such as wells: `part` (n,), the fraction of the nuclei in each; `off`
+    (n, K), how far each moves the shares; `place` (n,), the plate of each, None if one lies on several plates.
     """
 
     part: np.ndarray
@@ -41,10 +40,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Scatter:
-    """How much the log odds of a phase differ between wells (or fields ...): variance and degrees of freedom (K,).
+    """Variance (K,) of the log odds of each phase between wells (or fields ...), and its degrees of freedom (K,).
 
-    Of differences `variance` is what is left when that of plates, `of_places`, has been taken out, which two arms share
-    where they stand on the same ones.
+    For differences, `variance` is the rest without that of plates, which is in `of_places`: two arms on the same plates
+    share the effect of these.
     """
 
     level: str
@@ -55,12 +54,12 @@ class Scatter:
 
 @dataclass(frozen=True)
 class Samples:
-    """Shares of an arm and how they would differ if drawn again, by "counted" and "estimated".
+    """Shares of an arm and how they vary if sampled again; keys are "counted", "estimated" and "fitted".
 
-    `value` (K,); `n`, how many nuclei it is of; `drawn` how deviations from the value (B, K) of bootstrap samples of
-    nuclei, none where there is but one, with n / (n - 1) in their variance; `parts`, also by what nuclei are alike in
-    ("place", "replicate", "unit", "image"); `moved` are the deviations that fits made again add to these; `places` are
-    plates by name.
+    `value` (K,) are the shares, `n` the number of nuclei. `drawn` (B, K) are deviations from `value` in bootstrap
+    samples of nuclei, with n / (n - 1) in their variance; missing for a single nucleus. `parts` are the clusters, also
+    keyed by level ("place", "replicate", "unit", "image"). `moved` (B, K) are the deviations that refitted peaks add;
+    `places` are the names of the plates.
     """
 
     value: dict[str, np.ndarray]
@@ -71,14 +70,14 @@ class Samples:
     places: frozenset
 
     def interval(self, how: str, minus: "Samples | None" = None, scatter=None) -> list[Interval]:
-        """Return the share of each class, or what it is more than in another arm, as far as any of its intervals goes.
+        """Return the share of each class, or its difference to the arm `minus`, with the union of all its intervals.
 
-        Cells of a field, and fields of a well, are alike: the interval of what differs most is the one that holds. That
-        of fields, wells, replicates and plates is by their `scatter` (see `scatter_of`, and for differences
-        `scatter_within`); what is not in it counts for nothing, nor does a plate on which both arms stand alone.
-        None is narrower than Wilson's (a difference's than Newcombe's) for as many nuclei: without one nucleus in S
-        every sample drawn again has none, and yet the share may be a few in a hundred (Newcombe 1998, Statistics in
-        Medicine 17:873).
+        Cells of a field, and fields of a well, are correlated, so the level that varies most decides. Intervals over
+        fields, wells, replicates and plates use `scatter` (from `scatter_of`, for differences `scatter_within`); levels
+        that it lacks are ignored, and so are plates if both arms lie on one and the same. No interval is narrower than
+        Wilson's (for a difference Newcombe's) for as many nuclei: without any nucleus in S every bootstrap sample has
+        none, and yet the true share may be a few per cent (Newcombe 1998, Statistics in Medicine 17:873). Without
+        bootstrap samples and `scatter` the interval is NaN.
         """
         arms = [self] if minus is None else [self, minus]
         value = self.value[how] - (0 if minus is None else minus.value[how])
@@ -93,7 +92,7 @@ class Samples:
             if differing.level == "place" and is_within:
                 continue
             between, freedom = self._variance_of(how, differing, minus)
-            # What is known surely, of many nuclei, is no matter of few wells (Satterthwaite 1946, Biometrics 2:110).
+            # Variance from many nuclei is well known even with few wells (Satterthwaite 1946, Biometrics 2:110).
             freedom = freedom * ((between + within) / np.maximum(between, 1e-9 * within)) ** 2
             reach = stdtrit(freedom, 0.975) * np.sqrt(between + within)
             found.append([*map(Interval, value, value - reach, value + reach, freedom)])
@@ -103,24 +102,24 @@ class Samples:
         made = []
         for (low, high), *same in zip(ends, *found, strict=True):
             widest = max(same, key=lambda one: one.high - one.low)
-            # At a share of 0 one that is even reaches below, where nothing is, and less high than a narrower one.
+            # At a share of 0 a symmetric interval reaches below 0, and may reach less high than a narrower one.
             low, high = min(low, *(one.low for one in same)), max(high, *(one.high for one in same))
             made.append(replace(widest, low=max(low, least), high=min(high, 1.0)))
         return made
 
     def variance(self, how: str) -> np.ndarray:
-        """Return the variance (K,) of being of a class, of a nucleus; none is 0 (Agresti and Coull 1998)."""
+        """Return the variance (K,) of one nucleus's membership of each class; never 0 (Agresti and Coull 1998)."""
         shares = (self.value[how] * self.n[how] + 2) / (self.n[how] + 4)
         return shares * (1 - shares)
 
     def sampling(self, how: str) -> np.ndarray:
-        """Return the variance (K,) of the shares that nuclei would have if no two were alike."""
+        """Return the variance (K,) of the shares if all nuclei were independent."""
         return np.maximum(self.variance(how) / max(self.n[how], 1), _variance(self.drawn.get(how, np.zeros((1, 1)))))
 
     def between(self, how: str, level: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much the log odds of wells differ beyond what so few nuclei would (variance, K), which may be
-        below 0, and its degrees of freedom, fewer where wells are uneven or small (DerSimonian and Laird 1986,
-        Controlled Clinical Trials 7:177).
+        """Return the variance (K,) of the log odds between wells beyond that of sampling nuclei, which may be negative,
+        and its degrees of freedom (K,), fewer if wells are uneven or small (DerSimonian and Laird 1986, Controlled
+        Clinical Trials 7:177).
         """
         part, off = self.parts[how, level].part[:, np.newaxis], self.parts[how, level].off
         of_nucleus = self.variance(how) ** 2
@@ -131,10 +130,10 @@ class Samples:
         return found, (even * _KNOWN_DEVIATION**2) ** 2 / varying
 
     def _variance_of(self, how: str, scatter: Scatter, minus: "Samples | None") -> tuple[np.ndarray, np.ndarray]:
-        """Return the variance (K,) of a share, or of a difference, by wells that differ, and its degrees of freedom."""
+        """Return the variance (K,) of a share, or of a difference, between wells, and its degrees of freedom (K,)."""
         arms, shared = [self] if minus is None else [self, minus], scatter.of_places
         own = sum(arm.variance(how) ** 2 * arm._unevenness(how, scatter.level) for arm in arms)
-        # Above 0, for nothing has no degrees of freedom.
+        # Kept above 0, because a variance of 0 has no degrees of freedom.
         own = np.maximum(scatter.variance, 1e-12) * own
         if shared is None:
             return own, scatter.freedom
@@ -147,11 +146,11 @@ class Samples:
         return own + both, (own + both) ** 2 / (own**2 / scatter.freedom + both**2 / shared.freedom)
 
     def _unevenness(self, how: str, level: str) -> float:
-        """Return one over the number of wells (or fields ...) of one size that would say as much."""
+        """Return 1 / (effective number of equally large wells, or fields ...); NaN if the level is missing."""
         return float(np.sum(self.parts[how, level].part ** 2)) if (how, level) in self.parts else np.nan
 
     def _by_number(self, how: str, minus: "Samples | None") -> tuple[np.ndarray, np.ndarray]:
-        """Return both ends (K,) of the intervals that as many nuclei would have if no two were alike."""
+        """Return both ends (K,) of the intervals for this number of independent nuclei (Wilson, Newcombe)."""
         low, high = wilson(self.value[how], self.n[how])
         if minus is None:
             return low, high
@@ -162,32 +161,32 @@ class Samples:
 
 
 def scatter_of(arms: list[Samples], levels=ALIKE) -> dict[str, list[Scatter]]:
-    """Return how much wells of one arm differ, and plates, replicates and fields where there are several, in all alike.
+    """Return the variances between wells of one arm, and between plates, replicates and fields if there are several.
 
-    By "counted", "estimated", ...; one variance for all arms, as in an analysis of variance, moderated by what is known
-    of wells (Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3:3).
+    Keys are "counted", "estimated", ...; all arms have one variance, as in an analysis of variance, moderated by the
+    prior on wells (Smyth 2004, Statistical Applications in Genetics and Molecular Biology 3:3).
     """
     found: dict = {}
-    # Plates differ also where each has conditions of its own, as wells do.
+    # Plates vary, like wells, also if each condition is on one plate only, where this cannot be measured.
     assumed = ("unit", "place") if len(_places(arms)) > 1 else ("unit",)
     for level in levels:
         for how in arms[0].value if arms else ():
             several = [one for one in arms if (how, level) in one.parts and len(one.parts[how, level].part) > 1]
             if several or level in assumed:
                 told, k = [one.between(how, level) for one in several], len(arms[0].value[how])
-                # Arms share their plates: twelve arms on two of them have seen two days, not twelve times two.
+                # Arms share their plates: twelve arms on two plates give two observations of a plate, not 24.
                 most = len(_places(arms)) - 1 if level == "place" else np.inf
                 found.setdefault(how, []).append(_moderated(level, told, k, most))
     return found
 
 
 def scatter_within(arms: list[Samples], scatter: dict[str, list[Scatter]]) -> dict[str, list[Scatter]]:
-    """Return how much wells of one arm differ within plates, and plates beside that, for differences of arms.
+    """Return the variances for differences of arms: between wells within plates, and apart from it between plates.
 
     `scatter` is that of the same arms by `scatter_of`.
 
-    What a plate does to all of its wells, as another day or stain does, is in no difference of two arms that stand on
-    the same plates in the same parts. Where a replicate lies on several plates, nothing is taken out of replicates.
+    The effect of a plate on all its wells, e.g. of another day or stain, cancels in the difference of two arms with the
+    same fractions on the same plates. If a replicate lies on several plates, replicates keep their whole variance.
     """
     if len(_places(arms)) < 2:
         return scatter
@@ -205,9 +204,9 @@ def scatter_within(arms: list[Samples], scatter: dict[str, list[Scatter]]) -> di
 
 
 def _moderated(level: str, told: list[tuple[np.ndarray, np.ndarray]], n_classes: int, most=np.inf) -> Scatter:
-    """Return what variances (K,), and their degrees of freedom (K,), come to together with what is known of wells.
+    """Return the pooled variance of (variance (K,), degrees of freedom (K,)) pairs, moderated by the prior on wells.
 
-    All of them together have at `most` so many degrees of freedom.
+    The pairs together count for at most `most` degrees of freedom.
     """
     seen, more = np.zeros((2, n_classes))
     for variance, weight in told:
@@ -216,15 +215,15 @@ def _moderated(level: str, told: list[tuple[np.ndarray, np.ndarray]], n_classes:
     seen, more, known = seen * kept, more * kept, _KNOWN_WELLS[level]
     freedom = np.maximum(more + known, 1)
     moderated = (seen + known * _KNOWN_DEVIATION**2) / freedom
-    # Wells that differ more than is known of wells are believed, where they say as much as two large ones.
+    # A measured variance above the moderated one is used; with less than one degree of freedom it is scaled down.
     return Scatter(level, np.maximum(np.maximum(moderated, seen / np.maximum(more, 1)), 0), freedom)
 
 
 def _left(arms: list[Samples], how: str, level: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return how much the log odds of wells differ when those of arms and of plates are taken out (variance, K), beyond
-    what so few nuclei would, and its degrees of freedom: by the moments of what two factors leave.
+    """Return the variance (K,) of the log odds between wells after the effects of arms and plates are removed, beyond
+    that of sampling nuclei, and its degrees of freedom (K,): moment estimates from the residuals of two factors.
     """
-    # Of an arm with one well nothing is left.
+    # An arm with one well has no residual.
     several = [arm for arm in arms if (how, level) in arm.parts and len(arm.parts[how, level].part) > 1]
     parts = [arm.parts[how, level] for arm in several]
     if not parts:
@@ -236,7 +235,7 @@ def _left(arms: list[Samples], how: str, level: str) -> tuple[np.ndarray, np.nda
     odds = np.concatenate([one.off for one in parts]) / (part * of_nucleus)
     sampled = np.array([arm.sampling(how) for arm in several])[arm_of] / (part * of_nucleus**2)
     weight = 1 / (_KNOWN_DEVIATION**2 + sampled)
-    # What has more levels is taken out by means, the other by a fit.
+    # The factor with more levels is removed by subtracting means, the other by a fit.
     few, many = sorted((arm_of, place), key=np.max)
     on_few = (few[:, np.newaxis] == np.arange(few.max() + 1)).astype(float)
     variance, freedom = np.zeros((2, odds.shape[1]))
@@ -262,5 +261,5 @@ def _places(arms: list[Samples]) -> frozenset:
 
 
 def _variance(samples: np.ndarray) -> np.ndarray:
-    """Return the variance (K,) of samples (B, K), NaN among which count for nothing; NaN without any."""
+    """Return the variance (K,) of samples (B, K), ignoring NaN; NaN if there is no sample."""
     return pd.DataFrame(samples).var(ddof=0).to_numpy()

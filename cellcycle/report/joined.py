@@ -1,4 +1,4 @@
-"""The tables of an experiment as one: of one model and prior, each image once, plates of one name told apart."""
+"""Joins the tables of an experiment: one model and prior, each image once, equal plate names of two sources parted."""
 
 import os
 from collections import defaultdict
@@ -21,12 +21,12 @@ from cellcycle.splits import joined
 
 _NAMES = ("plate", "well", "condition", "replicate")
 _NEEDED = ("model", "version", "prior", "review", "dna_copies", "edge_width_px")
-# What tables may lack, and what then stands there.
+# Columns that a table may lack, and their values then.
 _OTHERS = {"model_reason": "", "kind": "field", "channel": "", "planes": ""}
 _OTHERS |= {"g1_quality": np.nan, "pixel_size_um": np.nan}
-# What copies of a picture share; so they do the DNA before light is taken out, to rounding.
+# Copies of a picture have the same DNA before the light correction, to this relative tolerance.
 _ROUNDING = 0.01
-# So far off 1 are probabilities that a spreadsheet rounded.
+# Probabilities that a spreadsheet rounded add up to 1 within this.
 _ROUNDED = 0.05
 _CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "area_px", "background"]
 
@@ -34,11 +34,11 @@ _CONTENT = ["nucleus_id", "centroid_y_px", "centroid_x_px", "area_px", "backgrou
 def read_joined(paths) -> pd.DataFrame:
     """Return the rows of prediction tables, with clean names ("" for none) in `_NAMES` and `group`.
 
-    A `DataError` says that tables, or rows of one, are of several models, versions or priors, that a picture stands
-    there twice, or that two names are one.
+    Raises `DataError` if tables, or rows of one, are of several models, versions or priors, if a picture occurs twice,
+    or if two spellings of one name occur.
     """
     source = ", ".join(map(str, paths))
-    # A plate that is predicted well by well may have tables of empty wells alone.
+    # If a plate is predicted well by well, some tables may hold only empty wells.
     tables = [read_table(path, needs_nuclei=len(paths) == 1) for path in paths]
     tables = [t.assign(**{name: value for name, value in _OTHERS.items() if name not in t}) for t in tables]
     if not any(table["nucleus_id"].notna().any() for table in tables):
@@ -50,12 +50,12 @@ def read_joined(paths) -> pd.DataFrame:
         names = {name: table[name].map(clean) if name in table else "" for name in (*_NAMES, "group")}
         tables[k] = table.assign(source=k, **names)
     table = pd.concat(tables, ignore_index=True)
-    # One of the maps alone may have a column.
+    # Tables may have different columns, so empty cells are filled after joining.
     table = _located(paths, table.assign(**texts_of(table)))
     _check_once(paths, table)
     table = _called(paths, table)
     for name in {*_NAMES, "time", "cell_line"} & {*table}:
-        # Spreadsheets write a column of 1 and 2 as 1.0 and 2.0.
+        # Spreadsheets may write 1 and 2 as 1.0 and 2.0.
         plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
         table[name] = plain.where(plain.isin(table[name]), table[name])
     table = _told_apart(paths, table).drop(columns=["found", "told", "located", "source"])
@@ -67,13 +67,13 @@ def read_joined(paths) -> pd.DataFrame:
 
 
 def _check_alike(paths, tables) -> None:
-    """Refuse rows of which calls do not compare."""
+    """Raise DataError if calls of the tables cannot be compared: other versions, models, priors or phases."""
     for path, table in zip(paths, tables, strict=True):
         if missing := [name for name in _NEEDED if name not in table]:
             finding = f"it comes from another version of cellcycle, or was cut: no column {', '.join(missing)}"
             raise DataError(path, finding, "predict the images again")
     seen, models = {}, set()
-    # One run gives both: a field without a G1 peak is weighed as a culture.
+    # One run can give both priors: a field without a G1 peak gets that of a culture.
     of_slides = {kind for t in tables for kind in t.loc[t["prior"].str.startswith("slide"), "kind"]}
     for path, table in zip(paths, tables, strict=True):
         _check_probabilities(path, table)
@@ -98,7 +98,7 @@ def _check_alike(paths, tables) -> None:
 
 
 def _check_probabilities(path, table) -> None:
-    """Refuse probabilities that are none, as after a column was edited; shares would be made of them."""
+    """Raise DataError if probabilities of a row do not add up to 1, e.g. after a column was edited."""
     scores = table[[f"p_{name}" for name in classes_of(table)]]
     is_asked = (table["call"] != "") | scores.notna().any(axis=1)
     is_bad = is_asked & ~((scores >= 0).all(axis=1) & np.isclose(scores.sum(axis=1), 1, atol=_ROUNDED))
@@ -109,10 +109,10 @@ def _check_probabilities(path, table) -> None:
 
 
 def _located(paths, table) -> pd.DataFrame:
-    """Return the table with whole paths of its images, as `told` and `located`, and no row of one read in another.
+    """Return the table with `found`, `told` and `located`; drop unreadable images that another table could read.
 
-    `told` is where an image is found from here. Where tables share that, an image is `located` as if it lay in its
-    table: tables of several folders, from which their images are seen, may lie in one, or in one of these.
+    `told` is the absolute path of an image as found from here. If several tables have the same one, `located` is a path
+    inside the table's own name instead: tables made in several folders may have been moved into one.
     """
     keys = list(zip(table["source"], table["image"], strict=True))
     found = {(k, image): _found(paths[k], image) for k, image in set(keys)}
@@ -128,7 +128,7 @@ def _located(paths, table) -> pd.DataFrame:
 
 
 def _called(paths, table) -> pd.DataFrame:
-    """Return the table; of images of one name each is called as it is found from here, or else with its table, too."""
+    """Return the table with unique image names: equal ones become the path from here, or are prefixed by the table."""
     beside = table["source"].map(lambda k: f"{paths[k]}: ") + table["image"]
     names = table["found"].where(table["located"] == table["told"], beside)
     is_one = table.groupby("image")["located"].transform("nunique") == 1
@@ -136,16 +136,16 @@ def _called(paths, table) -> pd.DataFrame:
 
 
 def _found(table, image: str) -> str:
-    """Return where an image lies: as seen from the folder of its table, or where it is but from here, from here."""
+    """Return the path of an image relative to its table's folder, or as it is if it exists only relative to here."""
     beside = image if is_url(image) else os.path.join(os.path.dirname(table), image)
     return image if os.path.exists(image) and not os.path.exists(beside) else beside
 
 
 def _check_once(paths, table) -> None:
-    """Refuse a picture that would count twice: a path in another spelling, or a file of that name with the same nuclei.
+    """Raise DataError if a picture would count twice: an equal path, or a file of that name with the same nuclei.
 
-    Two times or planes of one image are two pictures. Where tables share a path, nuclei at the same places tell; where
-    these are few, it is one picture if it is there.
+    Two times or planes of one image are two pictures. If tables share a path, they hold one picture if their nuclei lie
+    at the same places, or, with too few nuclei for that, if the file exists.
     """
     seen: dict[tuple, list[tuple[int, str, np.ndarray]]] = defaultdict(list)
     content = table.reindex(columns=_CONTENT).to_numpy(np.float32)
@@ -153,7 +153,7 @@ def _check_once(paths, table) -> None:
     lit = lit.prod(axis=1).to_numpy()
     is_copy = table["flags"].str.contains("same_field").to_numpy()
     pictures = table[["source", "image", "told", "located"]].assign(planes=stated(table)["planes"])
-    # A file that could not be read counts for nothing, and may have been predicted again.
+    # Unreadable files do not count, and may have been predicted again.
     pictures["image"] = pictures["image"].mask(table["flags"].str.contains("unreadable"))
 
     def is_as_bright(rows, first) -> bool:
@@ -174,7 +174,7 @@ def _check_once(paths, table) -> None:
         for key, is_same in keys.items():
             alike = (own for own in seen[key] if is_same is None or is_same(rows, own[2]))
             other, name, _ = next(alike, (k, image, rows))
-            # Copies that were predicted together say so themselves.
+            # Copies that were predicted together have the flag same_field, so they are allowed.
             is_told = is_same is not None and is_copy[rows].any()
             if other != k or (name != image and not is_told):
                 where = f"in {paths[other]}" if other != k else "there"
@@ -184,9 +184,9 @@ def _check_once(paths, table) -> None:
 
 
 def _told_apart(paths, table) -> pd.DataFrame:
-    """Return the table, plates and groups of several sources, of images in other folders, named by their source, too.
+    """Return the table; plates and groups of one name from several tables with other image folders get distinct names.
 
-    So are plates without a name. A plate of which no well stands in two sources is one, whatever its folders.
+    So do plates without a name. A plate is one, whatever its folders, if no well occurs in two tables.
     """
     for column, said in (("plate", table["plate"] + table["well"]), ("group", table["group"])):
         for name, own in table[said != ""].groupby(column):

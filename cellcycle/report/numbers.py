@@ -1,4 +1,4 @@
-"""Shares of phases by condition and well, with intervals, and how they differ from a control."""
+"""Shares of phases per condition and well, with intervals, and their differences to a control."""
 
 import os
 import re
@@ -21,10 +21,10 @@ from cellcycle.report.parts import named
 from cellcycle.report.shares import BY_DNA, FITTED, samples_of, with_likelihoods
 from cellcycle.review.doubt import classes_of
 
-# Nuclei with these flags are counted as found, but not into shares: their DNA is cut off, doubled or blurred, or it
-# cannot be told in which phase all nuclei of their field stand.
+# Nuclei with these flags count as found, but not in shares: their DNA is cut off, doubled or blurred, or all nuclei of
+# their field are in one phase that cannot be identified.
 LEFT_OUT = ("edge", "clump", "debris", "out_of_focus", ONE_PEAK)
-# What rows without a condition are compared as, where others have one.
+# Name of the condition of rows without one, if other rows have one.
 NO_CONDITION = "no condition"
 
 
@@ -32,11 +32,10 @@ NO_CONDITION = "no condition"
 class Experiment:
     """The nuclei of an experiment, in the columns of a prediction table.
 
-    `table` holds all rows, with `arm` (condition and dose, else well, else image), `place` (plate, else what is read
+    `table` holds all rows, with `arm` (condition and dose, else well, else image), `place` (plate, else group read
     together, else slide), `unit` (well, else image), its `unit_name` and `image_name` on the page, `is_bare` (without a
-    condition, where others have one), `is_nucleus`, `is_counted`, `l_<class>`, the probabilities with the prior of the
-    calls taken out again, and `f_<phase>`, see `with_likelihoods`. Of the `arms` the `control` comes first, with which
-    others are compared ("" for none), then by condition and dose.
+    condition, while others have one), `is_nucleus`, `is_counted`, `l_<class>` (probabilities without the prior of the
+    calls), and `f_<phase>` (`with_likelihoods`). `arms` are sorted by condition and dose, the `control` ("": none) first.
     """
 
     table: pd.DataFrame
@@ -46,12 +45,12 @@ class Experiment:
 
     @cached_property
     def nuclei(self) -> pd.DataFrame:
-        """The rows that are counted into shares."""
+        """The rows that count in shares."""
         return self.table[self.table["is_counted"]]
 
     @property
     def is_control(self) -> pd.Series:
-        """Which rows are of the control, an arm or all doses of a condition; none without one."""
+        """Which rows belong to the control: an arm, or all doses of a condition; none if there is no control."""
         is_arm = self.table["arm"] == self.control
         return is_arm if is_arm.any() or not self.control else self.table["condition"] == self.control
 
@@ -61,34 +60,34 @@ class Experiment:
 
     @cached_property
     def _rows_of(self) -> dict[str, np.ndarray]:
-        # Looked up once: where each well is an arm, a look through the table for each takes long.
+        # Computed once: with one arm per well, a search through the table for each takes long.
         return self.table.groupby("arm").indices
 
 
 def read_experiment(paths, control: str | None = None) -> Experiment:
-    """Read prediction tables, the path of one or a list of several of the same models, as one experiment.
+    """Read prediction tables (one path, or a list of paths, of the same models) as one experiment.
 
-    `control` names a condition, or one dose of it, a well or an image: whatever the rows are compared by. A `DataError`
-    or `SettingError` says that tables are of several models, versions or priors, that an image stands there twice, or
-    that there is no such control, or nothing else.
+    `control` names what the rows are compared by: a condition, one dose of it, a well or an image. Raises `DataError`
+    or `SettingError` if tables are of several models, versions or priors, if an image occurs twice, or if there is no
+    such control, or nothing to compare with it.
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     table = read_joined(paths)
-    # Computed doses differ in the last digits of what is the same amount.
+    # Computed doses of the same amount may differ in their last digits.
     table["dose"] = [float(f"{dose:.12g}") for dose in table.get("dose", [np.nan] * len(table))]
     if (bad := table["dose"][(table["dose"] < 0) | np.isinf(table["dose"])]).size:
         raise DataError(", ".join(map(str, paths)), f"the dose {bad.iloc[0]:g} is no amount", DOSE_REMEDY)
     table["is_nucleus"] = table["nucleus_id"].notna()
-    # A mitosis too many for a growing culture has no call, but probabilities that count.
+    # Mitoses beyond the number in a growing culture have no call, but their probabilities count.
     is_open = table["review"].str.contains(MANY_MITOSES)
     table["is_counted"] = table["is_nucleus"] & ((table["call"] != "") | is_open) & ~table["flags"].map(is_spoilt)
     table = with_likelihoods(without_prior(table))
     well = (table["plate"] + " " + table["well"]).str.strip() if len(set(table["plate"])) > 1 else table["well"]
     place = table["plate"].where(table["plate"] != "", table["group"])
-    # Plates that are read together, as conditions of what a map has as one, are one.
+    # Plates in one group, which are read together, count as one place.
     is_one = (table["group"] != "") & (table.groupby("group")["plate"].transform("nunique") > 1)
     place = place.mask(is_one, table["group"])
-    # A group whose images lend each other nothing has no name.
+    # The group is "" if images are read by themselves.
     table["place"] = place.where(place != "", table["slide"].map(clean) if "slide" in table else "")
     table["unit"] = well.where(table["well"] != "", table["image"])
     table["image_name"] = _short(table["image"].map(lambda image: Path(image).name), table["image"])
@@ -99,7 +98,7 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
         raise DataError(", ".join(map(str, paths)), finding, "give all rows a condition, or rename this one")
     table["condition"] = table["condition"].mask(table["is_bare"], NO_CONDITION)
     table["arm"] = _arms(table)
-    # A well of several conditions, as of two times, counts as one well of each.
+    # A well with several conditions, e.g. two time points, counts as one well of each.
     is_mixed = table.groupby("unit")["arm"].transform("nunique") > 1
     for name in ("unit", "unit_name"):
         table[name] = table[name].mask(is_mixed, table[name] + " (" + table["arm"] + ")")
@@ -110,19 +109,19 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
 
 
 def is_spoilt(flags: str) -> bool:
-    """Return whether a nucleus with these flags is left out of shares."""
+    """Return whether a nucleus with these flags (joined by ";") is left out of shares."""
     return not set(LEFT_OUT).isdisjoint(flags.split(";"))
 
 
 def without_prior(table) -> pd.DataFrame:
-    """Return the table with probabilities as under equal shares, as `l_<class>`; see `cellcycle.predict.priors`."""
+    """Return the table with `l_<class>`, probabilities under equal shares; DataError if `prior` does not fit them."""
     classes = classes_of(table)
     try:
         told = [text.split(" ")[1:] or [1] * len(classes) for text in table["prior"]]
         weights = np.array(told, float).reshape(len(table), len(classes))
     except ValueError as error:
         raise DataError("prior", f"this column is not as it was written ({error})", "predict again") from error
-    # The weights go by the order of the columns, in which M alone always has the same.
+    # Weights are in the order of the columns; only M always has the same weight, which shows a changed order.
     is_told = table["prior"].str.contains(" ").to_numpy()
     if "M" in classes and (weights[is_told, classes.index("M")] != MITOSES).any():
         finding = f"its weights are not those of {', '.join(classes)}: the columns p_... stand in another order"
@@ -133,15 +132,15 @@ def without_prior(table) -> pd.DataFrame:
 
 
 def _short(names: pd.Series, wholes: pd.Series) -> pd.Series:
-    """Return the name of each row, such as that of an image without its folder; the whole where others have it, too."""
+    """Return the short name of each row, e.g. of an image without its folder, or the whole name if it is ambiguous."""
     return names.where(wholes.groupby(names).transform("nunique") == 1, wholes)
 
 
 def _arms(table) -> pd.Series:
-    """Return what each row is compared by: condition and dose, else well, else image."""
+    """Return the arm of each row: condition and dose, else well, else image."""
     if (table["condition"] == "").all():
         return table["unit_name"]
-    # Without a dose is a level of its own, beside others.
+    # A missing dose counts as a level of its own if the condition also has doses.
     doses = table.groupby("condition")["dose"].agg(lambda own: own.nunique(dropna=not (own > 0).any()))
     several = table["condition"].map(doses > 1) | (table["dose"] > 0)
     arms = table["condition"].where(~several, table["condition"] + table["dose"].map(_dosed))
@@ -153,7 +152,7 @@ def _arms(table) -> pd.Series:
 
 
 def _dosed(dose: float) -> str:
-    """Return what a name of an arm ends in: the dose in as few digits as tell it from any other.
+    """Return the end of an arm's name: the dose, with as few digits as make it unique.
 
     Examples
     --------
@@ -168,7 +167,7 @@ def _dosed(dose: float) -> str:
 def _control(table, control: str) -> str:
     known = dict.fromkeys([*table["condition"], *table["arm"]])
     names = {clean(name).casefold(): name for name in known if name}
-    # It may be given as it stands in the cell of a table, a well as in a map, a dose with more digits.
+    # Accept the name as in a table's cell, a well as in a map ("a1"), and a dose with ".0".
     key = clean(from_cell(control)).casefold()
     as_well, as_dose = well_name(key).casefold(), re.sub(r"(?<=\d)\.0+$", "", key)
     key = next((name for name in (key, as_well, as_dose) if name in names), None)
@@ -184,15 +183,15 @@ def _control(table, control: str) -> str:
 
 
 def natural(text: str) -> list:
-    """Return a key by which names are sorted as a person would: 2 before 10."""
+    """Return a sort key that orders numbers inside names by value: 2 before 10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
-    """Return every number of the report, one a row: of which arm or well, what, its value and interval, and how many.
+    """Return every number of the report, one per row, with the arm or well, its interval, and the numbers of nuclei.
 
-    Columns: table, arm, condition, dose, plate, well, quantity, value, low, high, n_nuclei, n_fields, n_wells; and of
-    differences p_holm, the p of each corrected for how many there are in its table.
+    Columns: table, arm, condition, dose, plate, well, unit, quantity, value, low, high, freedom, p, n_nuclei, n_fields,
+    n_wells; and for differences p_holm, which is p corrected for the number of differences in its table.
     """
     rows, samples, nuclei = [], {}, experiment.nuclei
     for number, arm in enumerate(experiment.arms):
@@ -201,7 +200,7 @@ def all_numbers(experiment: Experiment, n_samples: int = 500) -> pd.DataFrame:
             samples[arm] = samples_of(own[own["is_counted"]], experiment.classes, number, n_samples)
     drawn = list(samples.values()) if n_samples else []
     scatter = scatter_of(drawn)
-    # A well that is compared by itself stands for no others.
+    # If each well is an arm of its own, it is no sample of wells: only the scatter of images counts.
     of_arms = scatter if (experiment.table["condition"] != "").any() else scatter_of(drawn, ("image",))
     for arm in experiment.arms:
         about = _about(experiment.of_arm(arm))
@@ -230,7 +229,7 @@ def _about(rows: pd.DataFrame) -> dict:
 
 
 def _shares(table: str, about: dict, experiment: Experiment, own: Samples, how: str, *more) -> list[dict]:
-    """Return rows of a table: the shares of an arm or well, or how they differ; `more` is of `Samples.interval`."""
+    """Return rows of a table: shares of an arm or well, or differences; `more` are arguments of `Samples.interval`."""
     names = BY_DNA if how == FITTED else experiment.classes
     about = {"table": table} | about | {"n_nuclei": own.n[how]}
     found = zip(names, own.interval(how, *more), strict=True)
@@ -238,7 +237,7 @@ def _shares(table: str, about: dict, experiment: Experiment, own: Samples, how: 
 
 
 def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: dict, n_samples: int) -> list[dict]:
-    """Return how much each arm differs from the control, which may be several doses of one condition."""
+    """Return the differences of each arm to the control, which may be several doses of one condition."""
     if not experiment.control:
         return []
     table, is_control = experiment.table, experiment.is_control
@@ -257,13 +256,13 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
 
 
 def _holm(p: pd.Series) -> pd.Series:
-    """Return p corrected for how many there are (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
+    """Return p values corrected for their number (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
     ranked = p.sort_values()
     return (ranked * (p.count() - np.arange(len(p))).clip(1)).cummax().clip(upper=1).reindex(p.index)
 
 
 def _counts(table: str, about: dict, rows: pd.DataFrame) -> list[dict]:
-    """Return rows of a table: how many nuclei were found, why some are not counted, and how good the pictures are."""
+    """Return rows of a table: numbers of nuclei found, counted and left out by reason, and quality of the pictures."""
     nuclei = rows[rows["is_nucleus"]]
     flags = nuclei["flags"].str.split(";")
     is_called = nuclei["call"] != ""

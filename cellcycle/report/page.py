@@ -1,4 +1,4 @@
-"""The page of a report: one file that asks no host for anything, and beside it a table of every number on it."""
+"""The page of a report: one file that loads nothing from the network, and a table of every number on it."""
 
 import html
 import os
@@ -25,7 +25,7 @@ from cellcycle.review.thumbnails import thumbnails
 _MOST_PICTURES, _SUREST, _OF_AN_IMAGE = 12, 4, 3
 _COLUMNS = ["table", "arm", "condition", "dose", "plate", "well", "unit", "quantity", "value", "low", "high",
             "n_nuclei", "n_fields", "n_wells", "p_holm"]  # fmt: skip
-# What a page begins with, and what its numbers do, also those of earlier versions: nothing else is replaced.
+# How a page and its table of numbers begin, in earlier versions too; only files that contain these are overwritten.
 _MARKS = '<meta name="generator" content="cellcycle report">', ",".join(_COLUMNS[:-1])
 _PRIORS = {
     "culture": "the prior of a growing culture (M weighs little; G1, S and G2 alike)",
@@ -70,9 +70,9 @@ _DONE = (
 def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Path, list[str]]:
     """Write the page of an experiment (.html), and its numbers beside it as `<name>_numbers.csv`.
 
-    Returned are the file of the numbers, and notes. A file that is no earlier report is not replaced. `tables` are
-    those that the experiment was read from, to be named with their hashes; `images` is the folder of their images, for
-    pictures of nuclei: what is not there is left out, with a note; with None there are none.
+    Returns the path of the numbers, and notes. A file that is not an earlier report is not overwritten. `tables` are
+    the paths that the experiment was read from; the page names them with their hashes. `images` is the folder of their
+    images, for pictures of nuclei: missing images are left out, with a note; None omits all pictures.
     """
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
@@ -108,7 +108,7 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
     page = put_together(page, {"STYLE": style, "TITLE": title, "BODY": "\n".join(sections)})
     safe = numbers.map(lambda value: cell(value) if isinstance(value, str) else value)
     with whole_file(output) as page_file:
-        # Before the other file is opened, which would be told as that for which a full disk has no room.
+        # Write before opening the other file, else an error of a full disk would name the wrong one.
         page_file.write_text(page, encoding="utf-8", errors="replace", newline="")
         with whole_file(beside) as csv_file:
             safe.to_csv(csv_file, index=False, float_format="%.6g", lineterminator="\n")
@@ -155,7 +155,7 @@ def _differences(figures, numbers, experiment: Experiment) -> str:
 
 
 def _wells(numbers, experiment: Experiment) -> str:
-    """Return the table of wells (or images): their shares and how good their pictures are."""
+    """Return the section of wells (or images): their shares and the quality of their pictures."""
     own, what, rows = numbers[numbers["table"] == "wells"], unit_of(experiment), []
     called = dict(zip(experiment.table["unit"], experiment.table["unit_name"], strict=True))
     told = {*own.loc[own["value"] > 0, "quantity"]} - {*experiment.classes}
@@ -173,8 +173,8 @@ def _wells(numbers, experiment: Experiment) -> str:
 
 
 def _pictures(experiment: Experiment, images) -> tuple[str, list[str]]:
-    """Return pictures of the most doubtful nuclei and the surest of each phase, which need not be right, and notes."""
-    # One file may hold several pictures, another channel or time point each.
+    """Return the section with pictures of the most doubtful nuclei and the surest of each phase, and notes."""
+    # One file may hold several pictures, e.g. of several channels or time points.
     table = experiment.table.assign(picture=pictures_of(experiment.table))
     is_counted, called = table["is_counted"].to_numpy(), table["call"].to_numpy()
     order = review_order(table)
@@ -182,14 +182,14 @@ def _pictures(experiment: Experiment, images) -> tuple[str, list[str]]:
     surest = surest[is_counted[surest] & (table["review"] == "").to_numpy()[surest]]
     wanted = [("Most doubtful", _MOST_PICTURES, order[is_counted[order]])]
     wanted += [(f"Surest of {name}", _SUREST, surest[called[surest] == name]) for name in experiment.classes]
-    # From several images, with some to spare for images that are gone.
+    # Take few nuclei per image, and more than are shown, because some images may be missing.
     for k, (title, most, rows) in enumerate(wanted):
         in_image = table["picture"].iloc[rows].groupby(table["picture"]).cumcount().to_numpy()
         wanted[k] = title, most, rows[in_image < _OF_AN_IMAGE][: 4 * most]
     try:
         cut = list(thumbnails(table, dict.fromkeys(row for _, _, rows in wanted for row in rows), images))
     except CellCycleError as error:
-        # Of no image alone, such as a folder that is not there.
+        # An error that concerns all images, e.g. a missing folder.
         told = f"no pictures of nuclei: {error}"
         return section("Nuclei", html.escape(told)), [told]
     problems = [found for found in cut if isinstance(found, CellCycleError)]
@@ -214,7 +214,7 @@ def _picture(row, jpeg: str, why: str) -> str:
 
 
 def _done(experiment: Experiment, tables) -> str:
-    """Return what was done: versions, models, how images were read, and what the models' cards warn of."""
+    """Return the section on methods: tables, versions, models, how images were read, and warnings of model cards."""
     table = experiment.table
     rows = [["table", f"{html.escape(str(path))}, sha256 <code>{sha256_of(path)}</code>"] for path in tables]
     for name in ("version", "model", "model_reason", "prior", "channel", "planes", "kind", "group"):

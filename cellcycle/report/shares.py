@@ -1,4 +1,4 @@
-"""Shares of phases of nuclei, from their calls, their probabilities and their DNA, with bootstrap samples."""
+"""Shares of phases among nuclei, from calls, probabilities or DNA content, with bootstrap samples."""
 
 from functools import partial
 
@@ -11,29 +11,29 @@ from cellcycle.report.intervals import ALIKE, Parts, Samples
 from cellcycle.review.doubt import classes_of
 
 FITTED = "fitted"
-# Below this quality of the G1 peak a fitted share of S was no nearer to the truth than a counted one, on simulated
-# slides (benchmarks/g1_quality.py).
+# Below this quality of the G1 peak the fitted share of S was no better than the counted one on simulated slides
+# (benchmarks/g1_quality.py).
 LEAST_QUALITY = 0.3
-# What a histogram of DNA tells apart, and the likelihoods of a nucleus, which may also lie outside, or be cut or torn.
+# Classes that a histogram of DNA can separate, and columns of likelihoods, also of outliers and parts of nuclei.
 BY_DNA = ("G1", "S", "G2 and M")
 LIKELY = ("f_G1", "f_S", "f_G2", "f_outside", "f_part")
-# So often the peaks are fitted again, to bootstrap samples of the nuclei: where they lie decides most about S.
+# Number of refits of the peaks to bootstrap samples of the nuclei: the share of S depends mostly on their positions.
 _N_REFITS = 12
 _COLUMNS = [*LIKELY, *(f"{name}/{k}" for k in range(1, 1 + _N_REFITS) for name in LIKELY)]
-# Probabilities are rounded to so many steps, genome copies to so many a doubling: nuclei that look alike are one type.
+# Nuclei are grouped into types: probabilities are rounded to 1 / _STEPS, log2 of genome copies to 1 / _COPY_STEPS.
 _STEPS, _COPY_STEPS = 10, 40
-# So often an estimate of shares steps, each time so much nearer to the edge, at 0, until it is so near.
+# Interior point method: number of steps, factor by which the barrier shrinks per step, and its smallest value.
 _ROUNDS, _NEARER, _NEAREST = 20, 0.1, 1e-10
-# How far weights of a well are moved to see how far it draws the shares.
+# Change of a well's weights for the numerical derivative of the shares.
 _NUDGE = 1e-3
 
 
 def with_likelihoods(table) -> pd.DataFrame:
-    """Return the table with how likely the DNA of each nucleus is in G1, S and G2 (with M), and outside: `f_<phase>`.
+    """Return the table with the columns `LIKELY`: likelihoods of each nucleus's DNA in G1, S, G2 (with M), and others.
 
-    One histogram a group of images that are read together (slide, plate), of the nuclei that are counted: its peaks
-    have one coefficient of variation, and where G2 lies is fitted, too. 0 where nuclei are too few, NaN where there are
-    no copies; no columns for classes that are not the four phases. `f_<phase>/<k>` are those of fits made again.
+    One histogram is fitted per group of images that are read together (slide, plate), to the counted nuclei: its peaks
+    have one coefficient of variation, and the position of G2 is fitted too. 0 if a group has too few nuclei, NaN for
+    nuclei not counted or without copies; unchanged if no class or no copies fit. `f_<name>/<k>` are those of refits.
     """
     if "dna_copies" not in table or tuple(classes_of(table)) != PHASES:
         return table
@@ -46,13 +46,13 @@ def with_likelihoods(table) -> pd.DataFrame:
 
 
 def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the shares (B, K) of classes under which probabilities (T, K), made under equal shares, are likeliest.
+    """Return the maximum likelihood shares (B, K) of classes from probabilities (T, K) that assume equal shares.
 
-    `weights` (B, T) say how often each row of probabilities is there. Counting calls makes a rare class more frequent
-    than it is and a frequent one rarer, for mistakes go both ways; this takes the mistakes out that the probabilities
-    admit (Saerens, Latinne and Decaestecker 2002, Neural Computation 14:21). Their rounds do not come to an end where
-    probabilities are unsure: this is an interior point method, of the same problem as by Kim et al. 2020 (Journal of
-    Computational and Graphical Statistics 29:261), without the bound on the sum of shares, which is 1 at its end.
+    `weights` (B, T) are the counts of each row of probabilities. Counting calls overestimates rare classes and
+    underestimates frequent ones, because mistakes go both ways; this corrects the mistakes that the probabilities
+    predict (Saerens, Latinne and Decaestecker 2002, Neural Computation 14:21). Their EM algorithm hardly converges for
+    uncertain probabilities, so this is an interior point method, for the same problem as Kim et al. 2020 (Journal of
+    Computational and Graphical Statistics 29:261), without the constraint on the sum, which is 1 at the optimum.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def estimated_shares(probabilities: np.ndarray, weights: np.ndarray) -> np.ndarr
 def samples_of(
     rows: pd.DataFrame, classes, seed: int, n_samples: int, ways=("counted", "estimated", FITTED)
 ) -> Samples:
-    """Return the shares of nuclei, rows that are counted, in these ways, with bootstrap samples."""
+    """Return the shares of counted nuclei (`rows`), in each of `ways`, with bootstrap samples and clusters."""
     value, n_nuclei, drawn, parts, moved = {}, {}, {}, {}, {}
     place = np.unique(rows["place"].to_numpy(), return_inverse=True)
     units = {level: np.unique(rows[level].to_numpy(str), return_inverse=True)[1] for level in ALIKE if n_samples}
@@ -103,22 +103,22 @@ def samples_of(
             on = None if lies_on is None else lies_on[is_any]
             parts[how, level] = Parts(n_known[is_any] / n_known.sum(), off, on)
         if again and n_samples:
-            # In the same order for all arms, whose peaks are one fit.
+            # The order is the same for all arms, because they share the refits of their peaks.
             moved[how] = np.resize([one - own for one in again], (n_samples, len(own)))
     return Samples(value, n_nuclei, drawn, parts, moved, frozenset(rows["place"]) if n_samples else frozenset())
 
 
 def _one_place(unit_of: np.ndarray, names: np.ndarray, code: np.ndarray) -> np.ndarray | None:
-    """Return on which plate each unit lies, of names and the code of every nucleus; None where one is on several."""
+    """Return the plate of each unit, from plate names and each nucleus's code (N,); None if a unit is on several."""
     first = np.zeros(unit_of.max() + 1, dtype=int)
     first[unit_of] = code
     return names[first] if (first[unit_of] == code).all() else None
 
 
 def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the type of each row (N,), those with the same numbers `alike` (N, A), and mean values (T, K) of a type.
+    """Return the type of each row (N,), equal for equal rows of `alike` (N, A), and the mean values (T, K) per type.
 
-    So much faster than row by row, and as exact.
+    Estimates by type are much faster than by nucleus.
     """
     _, type_of, n_of = np.unique(alike, axis=0, return_inverse=True, return_counts=True)
     type_of = type_of.ravel()
@@ -126,12 +126,12 @@ def _types(values: np.ndarray, alike: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _by_calls(rows: pd.DataFrame, classes) -> dict[str, tuple]:
-    """Return how shares are counted and estimated: types of nuclei (N,) of one call and nearly the same probabilities,
-    in a list what gives shares of weights (B, T), and of which nuclei (N,) these are.
+    """Return, for "counted" and "estimated": the type of each nucleus (N,), by call and rounded probabilities; a list
+    of functions from weights (B, T) to shares (B, K); and a mask (N,) of the nuclei that count.
     """
     scores = rows[[f"l_{name}" for name in classes]].to_numpy(dtype=float)
     called = pd.Index(classes).get_indexer(rows["call"])[:, np.newaxis]
-    # A call left open, -1, is none.
+    # No call has the code -1, which equals no class.
     values = np.hstack([scores, called == np.arange(len(classes))])
     type_of, typical = _types(values, np.hstack([np.rint(scores * _STEPS), called]))
     typical, is_called = np.hsplit(typical, 2)
@@ -142,9 +142,9 @@ def _by_calls(rows: pd.DataFrame, classes) -> dict[str, tuple]:
 
 
 def _by_dna(rows: pd.DataFrame) -> dict[str, tuple]:
-    """Return, as `_by_calls`, how shares are fitted to the histogram of DNA: types have nearly the same in a group.
+    """Return the same as `_by_calls` for "fitted": types are nuclei of one group with nearly the same DNA.
 
-    First by the fit to all nuclei of the group, whose peaks samples keep, then by those to samples of them.
+    The first function uses the fit to all nuclei of the group, the others use the refits to bootstrap samples.
     """
     likely = rows[_COLUMNS].fillna(0).to_numpy(dtype=float)
     copies = np.log2(rows["dna_copies"].to_numpy(dtype=float), out=np.zeros(len(rows)), where=likely.any(axis=1))
@@ -160,6 +160,6 @@ def _by_dna(rows: pd.DataFrame) -> dict[str, tuple]:
 
 
 def _over_sum(parts: np.ndarray) -> np.ndarray:
-    """Return parts (B, K) of their sum; NaN where that is 0."""
+    """Return parts (B, K) divided by their sum per row; NaN if it is 0."""
     whole = parts.sum(axis=1, keepdims=True)
     return np.divide(parts, whole, out=np.full_like(parts, np.nan, dtype=float), where=whole > 0)

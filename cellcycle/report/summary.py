@@ -1,4 +1,4 @@
-"""The top of the page: the answer in words, and what to look at first."""
+"""The top of the page: the result in words, and warnings."""
 
 import html
 
@@ -12,27 +12,27 @@ from cellcycle.report.parts import difference, is_certain, many, named, share
 from cellcycle.report.shares import LEAST_QUALITY
 from cellcycle.review.doubt import in_words
 
-# A well with rims so many times wider than those of the median well is out of focus as a whole.
+# A well is out of focus if its rims are this number of times wider than those of the median well.
 _BLURRED = 1.5
-# Of the nuclei of a condition a larger part has to lie on other plates than it does of the control, to be told.
+# Warn if more than this fraction of a condition's nuclei would have to change plate to match the control.
 _MOST_UNEVEN = 0.25
-# Look at a well of which a larger part is spoilt, or fewer nuclei are counted.
+# Warn of a well if a larger fraction of its nuclei has one of the flags, or if fewer nuclei are counted.
 _MOST_SPOILT, _LEAST_NUCLEI = 0.3, 30
 
 
 def unit_of(experiment: Experiment) -> str:
-    """Return what the nuclei are of."""
+    """Return the name of the unit of nuclei: "well" if the table has wells, else "image"."""
     return "well" if (experiment.table["well"] != "").any() else "image"
 
 
 def field_of(experiment: Experiment) -> str:
-    """Return what the images are."""
+    """Return the name of the images: "field", "crop", or "image" if there are both."""
     kinds = set(experiment.nuclei["kind"])
     return {"field": "field", "nucleus": "crop"}.get("".join(kinds), "image")
 
 
 def summary(numbers, experiment: Experiment) -> str:
-    """Return the answer in words: the shares of each arm, and where they differ from the control."""
+    """Return the summary as HTML: the shares of each arm, their differences to the control, counts and warnings."""
     found, lines = dict(iter(numbers.groupby(["table", "arm"]))), []
     counts = {"n_nuclei": "nucleus", "n_fields": field_of(experiment)}
     counts |= {"n_wells": "well"} if unit_of(experiment) == "well" else {}
@@ -60,7 +60,7 @@ def summary(numbers, experiment: Experiment) -> str:
 
 
 def by_chance(numbers) -> str:
-    """Return how many estimated differences there are, how many of them chance alone shows, and which stand."""
+    """Return sentences on multiple testing of the estimated differences; "" if there are none."""
     n = numbers.loc[numbers["table"] == "estimated, minus control", "low"].count()
     if not n:
         return ""
@@ -71,7 +71,7 @@ def by_chance(numbers) -> str:
 
 
 def _counted(numbers, experiment: Experiment) -> str:
-    """Return how many nuclei were found, and how many of them are in which shares, or why not."""
+    """Return the numbers of nuclei found, counted, estimated without a call, and left out by reason, as text."""
     n_of = numbers[numbers["table"] == "counts"].groupby("quantity", sort=False)["value"].sum()
     told = [f"{n_of['found']:.0f} found", f"{n_of['counted']:.0f} counted"]
     told += [f"{n:.0f} more estimated, without a call"] if (n := n_of["estimated alone"]) else []
@@ -119,7 +119,7 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     called = dict(zip(table["unit"], table["unit_name"], strict=True))
     units = {text: [called[unit] for unit in is_so.index[is_so]] for text, is_so in where.items()}
     told = [f"{text}, in {named(names)}" for text, names in units.items() if names]
-    # Where the unit is empty as a whole, it was named.
+    # Units without any counted nucleus were already named.
     empty = table[~table["unit"].isin(wells.index[wells["counted"] == 0])].groupby("image_name", sort=False)
     if images := [image for image, n in empty["is_counted"].sum().items() if not n]:
         told.append(f"no nucleus is counted in {many(len(images), field_of(experiment))}: {named(images)}")
@@ -139,16 +139,16 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
 
 
 def _is_at_several_times(nuclei):
-    """Return which nuclei are of a field that their arm has several pictures of: by what was read, or by names."""
+    """Return which nuclei are of a field with several pictures in their arm, e.g. times or planes (N,) bool."""
     field = nuclei["image"].map({image: TIME.sub("", image) for image in set(nuclei["image"])})
     picture = nuclei["image"] + "\n" + nuclei["channel"] + "\n" + nuclei["planes"]
     return picture.groupby([nuclei["arm"], nuclei["plate"], field]).transform("nunique") > 1
 
 
 def _on_other_plates(experiment: Experiment) -> list[str]:
-    """Return warnings of arms whose difference to the control may be that of plates, or of what else is read together.
+    """Return warnings of arms whose difference to the control may come from plates, or other groups read together.
 
-    How plates differ moves the difference by no more than the part of the nuclei that would have to change its plate.
+    The effect is limited by the fraction of nuclei that would have to change plate to match the control.
     """
     nuclei = experiment.nuclei
     is_control = experiment.is_control[nuclei.index]

@@ -1,4 +1,4 @@
-"""Doubtful calls become labelled data: what to look at first and why, what a person said, and a sheet to say it on.
+"""Review of doubtful calls, which become labelled data: order and reasons, tables of labels, and a contact sheet.
 
 `review_order` and `reasons` take the columns of any prediction table; `labelled_rows`, `write_labels` and
 `read_labels` make and read tables of labelled nuclei; `write_sheet` makes a page of pictures that needs no server.

@@ -9,9 +9,9 @@ from cellcycle.confidence import PRICE
 from cellcycle.confidence import assessment as why
 from cellcycle.predict.reasons import in_words
 
-# Of a model without a confidence of its own: below this probability asking costs less than the call.
+# For models without calibrated confidence: below this probability a review costs less than a wrong call.
 _SURE = 1 - PRICE
-# These are of a whole image, or there is no nucleus to look at.
+# Flags that concern a whole image, or rows without a nucleus.
 OF_IMAGE = {"", "scale_unknown", "no_nucleus", "inverted", "unreadable"}
 
 
@@ -27,9 +27,9 @@ def classes_of(columns) -> tuple[str, ...]:
 
 
 def sureness(columns) -> np.ndarray:
-    """Return the probability of each call (N,): the model's confidence in it, or its highest score where it has none.
+    """Return the probability of each call (N,): the model's confidence, or its highest score if it has none.
 
-    NaN where there is no call.
+    NaN where there are no probabilities.
     """
     scores = _scores(columns)
     known = _known(columns, len(scores))
@@ -37,10 +37,10 @@ def sureness(columns) -> np.ndarray:
 
 
 def reason_codes(columns) -> list[list[str]]:
-    """Return the keys of `REASON_WORDS` that hold for each row; what is said of a whole image is left out.
+    """Return the keys of `REASON_WORDS` that apply to each row, without those that concern a whole image.
 
-    A model that knows its confidence says so in the column `review`; for any other the reasons are a probability
-    below 60 % and the quality flags.
+    Models with confidence give them in the column `review`; for any other model they are a probability below 60 % and
+    the quality flags.
     """
     sure, found = sureness(columns), []
     knows = np.isfinite(_known(columns, len(sure)))
@@ -52,7 +52,7 @@ def reason_codes(columns) -> list[list[str]]:
 
 
 def reasons(columns) -> list[str]:
-    """Return why a person should look at each row, in plain words; "" where there is no reason.
+    """Return the reasons to review each row, in words; "" if there is none.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def reasons(columns) -> list[str]:
 
 
 def either(names) -> str:
-    """Return names as a choice in words.
+    """Return names joined by commas and "or".
 
     Examples
     --------
@@ -78,7 +78,7 @@ def either(names) -> str:
 
 
 def review_order(columns) -> np.ndarray:
-    """Return the rows that hold a nucleus, the doubtful first: those with a reason, within each the least sure first.
+    """Return the positions of rows with a nucleus: those with a reason first, then the others, least sure first.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def review_order(columns) -> np.ndarray:
     """
     has_reason = np.array([bool(codes) for codes in reason_codes(columns)], dtype=bool)
     order = np.lexsort((np.nan_to_num(sureness(columns), nan=0.0), ~has_reason))
-    # pandas marks a missing whole number as NA, which is no float.
+    # pandas marks a missing integer as NA, which cannot become a float.
     is_nucleus = np.array([str(number) not in ("<NA>", "nan", "None") for number in columns["nucleus_id"]], dtype=bool)
     return order[is_nucleus[order]]
 

@@ -1,4 +1,4 @@
-"""What a person said of rows of a prediction table becomes a table of labelled nuclei."""
+"""Makes tables of labelled nuclei from a person's labels of rows of a prediction table."""
 
 import csv
 import io
@@ -12,10 +12,10 @@ from cellcycle.names import guarded
 
 
 def labelled_rows(columns, said: Mapping[int, str]) -> list[dict]:
-    """Return the rows of a labels table for what was said of rows of a prediction table, in its order.
+    """Return the rows of a labels table, in the order of the prediction table `columns`.
 
-    `said` is position of a row -> class, or `NONE`; an empty text is left out. The keys are `LABEL_COLUMNS` and
-    those of `MORE_COLUMNS` that the table has.
+    `said` maps the position of a row to its class or `NONE`; "" is left out. The keys of a row are "label" and those of
+    `LABEL_COLUMNS` and `MORE_COLUMNS` that the table has. DataError if there is no such row.
     """
     kept = [name for name in (*LABEL_COLUMNS, *MORE_COLUMNS) if name == "label" or name in columns]
     values = {name: list(columns[name]) for name in {*kept, "flags"} - {"label"} if name in columns}
@@ -24,12 +24,12 @@ def labelled_rows(columns, said: Mapping[int, str]) -> list[dict]:
         if not label:
             continue
         if not 0 <= k < n_rows:
-            # From the end it would be another nucleus.
+            # A negative position would mean another nucleus, from the end.
             raise DataError("labels", f"row {k} of {n_rows} is said to be {label}", "give positions of rows, from 0")
         row = {name: label if name == "label" else values[name][k] for name in kept}
         row["nucleus_id"] = int(row["nucleus_id"])
         if "pixel_size_um" in row and "scale_unknown" in values.get("flags", [""] * (k + 1))[k].split(";"):
-            row["pixel_size_um"] = math.nan  # it was guessed from the nuclei, the image does not state it
+            row["pixel_size_um"] = math.nan  # it was estimated from the nuclei; the image does not state it
         rows.append(row)
     return rows
 
@@ -41,7 +41,7 @@ def labels_text(rows: list[dict]) -> str:
 
 
 def csv_line(cells) -> str:
-    r"""Return one line of CSV; a missing number is empty, and no text a formula.
+    r"""Return one line of CSV; a missing number is empty, and text that a spreadsheet takes for a formula is guarded.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def csv_line(cells) -> str:
     '"a, b.tif",3,1.5,,\'+EdU\n'
     """
     line = io.StringIO()
-    # A number is missing as NaN; numpy's own numbers are written as Python's.
+    # NaN becomes empty; numpy's numbers are written like Python's.
     plain = (c.item() if hasattr(c, "item") else c for c in cells)
     cells = ("" if c is None or c != c else guarded(c) if isinstance(c, str) else c for c in plain)
     csv.writer(line, lineterminator="\n").writerow(cells)
@@ -57,11 +57,11 @@ def csv_line(cells) -> str:
 
 
 def rounded(value, digits: int) -> float | None:
-    """Return a number for JSON; None where it is missing."""
+    """Return a rounded number for JSON; None if it is not finite."""
     return round(float(value), digits) if math.isfinite(value) else None
 
 
 def write_labels(path, rows: list[dict]) -> None:
-    """Write rows of `labelled_rows` as a labels table, whole or not at all."""
+    """Write rows of `labelled_rows` as a labels table (CSV), atomically."""
     with whole_file(path) as unfinished:
         unfinished.write_text(labels_text(rows), encoding="utf-8", newline="")

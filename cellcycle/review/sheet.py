@@ -1,4 +1,4 @@
-"""A contact sheet of nuclei in one HTML file: opened without a server, it asks no host for anything."""
+"""A contact sheet of nuclei in one HTML file: it needs no server and loads nothing from the network."""
 
 import base64
 import hashlib
@@ -18,26 +18,26 @@ from cellcycle.review.labels import csv_line, labelled_rows, rounded
 from cellcycle.review.table import texts_of
 from cellcycle.review.thumbnails import thumbnails
 
-# A page of so many nuclei is about 12 MB and stays quick.
+# Most nuclei on a page: it is then about 12 MB and still responds quickly.
 MOST = 2000
 
 
 def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nuclei", channel=None, plane=None) -> dict:
-    """Write the page on which a person corrects calls, the doubtful first; whole or not at all, about 5 KB a nucleus.
+    """Write the page on which a person corrects calls, doubtful ones first, atomically; about 5 KB per nucleus.
 
-    The page keeps what was said in the browser, under a hash of the table, and saves it as a labels table
+    The browser stores the labels under a hash of the table; the page saves them as a labels table
     (`cellcycle.review.read_labels`) that `cellcycle train` takes.
 
-    `table` is a prediction table, as `read_table` or `predict` gives it, called `title` on the page; `images` the
-    folder of its images. They are read as the columns `channel` and `planes` of the table say, or in the `channel` and
-    `plane` given here (`cellcycle.images.read_plane`), which go into the labels table where it says none. Returned are
-    the numbers of nuclei `shown`, `doubtful`, and `left_out` because of `most`, and `problems`: one `ImageError` for
-    each picture whose nuclei are left out because it is gone, unreadable or another one of the same name.
+    `table` is a prediction table from `read_table` or `predict`, named `title` on the page; `images` is the folder of
+    its images. They are read in the table's `channel` and `planes`, or in the `channel` and `plane` given here
+    (`cellcycle.images.read_plane`), which go into the labels table if it has none. Returns the numbers of nuclei
+    `shown`, `doubtful`, and `left_out` because of `most`, and `problems`: one `ImageError` per picture whose nuclei are
+    left out because it is missing, unreadable or another one of the same name. DataError if no nucleus can be shown.
     """
     check_whole("most", most, 1, MOST)
     check_path(path)
     if Path(os.path.realpath(path)).suffix.lower() not in ("", ".html", ".htm"):
-        # Whatever stands there, an image or the table itself, would be replaced.
+        # An existing file, such as an image or the table itself, would be overwritten.
         raise SettingError(path, "a page is not called so", "end the name in .html")
     refuse_other(path, "<title>Review of ", "review")
     table = table.assign(**texts_of(table))
@@ -64,7 +64,7 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
 
 
 def _nuclei(table, pictures) -> list[dict]:
-    """Return what the page knows of each nucleus; the lines of CSV are made here, so that it need not quote."""
+    """Return the page's data on each nucleus, with its CSV line, so that the page need not quote."""
     called, own = pictures_of(table), table.iloc[[picture.row for picture in pictures]]
     has_copies = "dna_copies" in table and table["dna_copies"].notna().any()
     dna = own["dna_copies" if has_copies else "integrated_dna"] if "integrated_dna" in own else None
@@ -95,8 +95,8 @@ def _nuclei(table, pictures) -> list[dict]:
 
 
 def _with_choice(table, channel, plane):
-    """Return the table with the channel and plane that were asked for, in rows that name none, and with a hash of each
-    image, "" where it states none.
+    """Return the table with the given channel and plane in rows that state none, and with the column `image_sha256`,
+    "" if the table has none.
     """
     said, table = stated(table), table if "image_sha256" in table else table.assign(image_sha256="")
     for name, value in (("channel", channel), ("planes", plane)):
@@ -106,7 +106,7 @@ def _with_choice(table, channel, plane):
 
 
 def _around_label(row: dict) -> list[str]:
-    """Return what stands before and after the label in a nucleus's line of the labels table."""
+    """Return the text before and after the label in a nucleus's line of the labels table."""
     k, cells = list(row).index("label"), list(row.values())
     return [csv_line(cells[:k]).removesuffix("\n"), csv_line(cells[k + 1 :])]
 
@@ -132,29 +132,29 @@ def _about(table, nuclei: list[dict], title: str, left_out: int) -> dict:
 
 
 def _hash(table) -> str:
-    """Return a hash of which nuclei a table holds and how they were called: what a person says belongs to these."""
+    """Return a hash of the nuclei in a table and their calls, under which the browser stores labels."""
     said = table[["image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call"]]
-    # A whole number of one table may be a float of another.
+    # An integer in one table may be a float in another.
     said = said.assign(nucleus_id=said["nucleus_id"].astype(float))
     return hashlib.sha256(said.to_csv(index=False).encode()).hexdigest()[:32]
 
 
 def _page(about: dict, nuclei: list[dict]) -> str:
-    """Put data, style and script into the page; only this style and this script may run in it."""
+    """Return the page with data, style and script; its policy permits only this style and this script."""
     parts = (files("cellcycle.review") / f"sheet.{suffix}" for suffix in ("css", "js", "html"))
     style, script, page = (part.read_text(encoding="utf-8") for part in parts)
     policy = (
         f"default-src 'none'; img-src data:; script-src '{_source(script)}'; style-src '{_source(style)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    # In a script element of HTML only "<" can end the text early.
+    # Only "<" could end the script element early.
     data = json.dumps({"about": about, "nuclei": nuclei}, allow_nan=False).replace("<", "\\u003c")
     parts = {"POLICY": policy, "TITLE": html.escape(about["title"]), "STYLE": style, "SCRIPT": script, "DATA": data}
     return put_together(page, parts)
 
 
 def put_together(page: str, parts: dict[str, str]) -> str:
-    """Return a page with its parts, by name, in their places; all at once, for one may hold what looks like a place."""
+    """Return a page with each `{{NAME}}` replaced, in one pass, because a part may itself contain such a mark."""
     return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], page)
 
 

@@ -1,4 +1,4 @@
-"""Read a prediction table as `cellcycle predict` wrote it, in any of its formats."""
+"""Read a prediction table of `cellcycle predict`, in any of its formats, also after a spreadsheet saved it."""
 
 import csv
 import io
@@ -15,20 +15,20 @@ from cellcycle.names import from_cell
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXT_COLUMNS, table_columns
 from cellcycle.review.doubt import classes_of
 
-# Where a nucleus lies in its image: the first row and column, and those after the last.
+# Bounding box of a nucleus in its image: first row and column, and those after the last.
 BOX_COLUMNS = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
 _NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *BOX_COLUMNS)
 _TEXTS = TEXT_COLUMNS | {"group", "image_sha256"}
-# What other programs write into empty cells, as R does.
+# Text that other programs, e.g. R, write into empty cells.
 _EMPTY = ("NA", "NaN", "nan", "<NA>")
 _REMARKS = ("flags", "review", "error")
 
 
 def read_table(path, needs_nuclei: bool = True):
-    """Read a prediction table, CSV, TSV, JSON or Parquet, as a `DataFrame`; texts "" and numbers NaN where empty.
+    """Read a prediction table (CSV, TSV, JSON or Parquet) as a `DataFrame`; an empty text is "", an empty number NaN.
 
-    A `DataError` says that the file is missing, no such table, of another version, or holds no nucleus
-    where it needs some.
+    Raises `DataError` if the file is missing, no prediction table, of another version, edited so that it is
+    inconsistent, or without a nucleus although `needs_nuclei`.
     """
     path = Path(path)
     try:
@@ -56,7 +56,7 @@ def read_table(path, needs_nuclei: bool = True):
 
 
 def _as_text(path: Path):
-    """Return the table with every cell as text or number, nothing left to guessing."""
+    """Return the table with cells as they are in the file: CSV and TSV as text, JSON and Parquet with their types."""
     if path.suffix.lower() in (".parquet", ".pq"):
         table = pd.read_parquet(path)
     elif path.suffix.lower() == ".json":
@@ -71,11 +71,11 @@ def _as_text(path: Path):
         separator = max(",;\t", key=head.count)
         if last and last.count(separator) < head.count(separator):
             raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
-        # What is missing is told below, for a class or a file may be called NA.
+        # pandas must not guess missing values, because a class or a file may be called NA: see `_without_na`.
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-        # Spreadsheets save rows that were emptied.
+        # Spreadsheets also save rows whose cells were cleared.
         table = table[(table.fillna("") != "").any(axis=1)].reset_index(drop=True)
-        # A comma is that of a fraction if probabilities have it; where these are whole, if none parts cells.
+        # A comma is the decimal mark if probabilities contain one, or if they are whole and no comma separates cells.
         marks = "".join(table[[f"p_{name}" for name in classes_of(table)]].fillna("").to_numpy().ravel())
         if "," in marks or ("." not in marks and separator != ","):
             numbers = [name for name in table if name not in _TEXTS]
@@ -84,9 +84,9 @@ def _as_text(path: Path):
 
 
 def _without_na(table):
-    """Return a table that another program has written anew with empty cells where that put a word for them.
+    """Return the table with words for missing values, which another program wrote, replaced by empty cells.
 
-    That shows where no name can stand. A class or a file may be called NA.
+    They are recognised in columns that hold no names, because a class or a file may be called NA.
     """
     if not any(table[name].isin(_EMPTY).any() for name in table if name not in _TEXTS or name in _REMARKS):
         return table
@@ -95,7 +95,7 @@ def _without_na(table):
 
 
 def texts_of(table) -> dict:
-    """Return the columns of texts, "" where a cell is empty, which pandas reads as a number that is none."""
+    """Return the text columns with "" in empty cells, which pandas reads as NaN."""
     return {name: table[name].astype(object).where(table[name].notna(), "") for name in table if name in _TEXTS}
 
 
@@ -137,7 +137,7 @@ def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
         row = int(unknown.to_numpy().argmax())
         finding = f"the call of row {row + 1} is {table['call'].iloc[row]!r}, none of {', '.join(classes)}"
         raise DataError(path, finding, "write one of these, or nothing")
-    # A file may have been read several times, another channel or time point each.
+    # A file may have been read several times, in other channels or time points.
     twice = stated(nuclei).assign(image=nuclei["image"], nucleus_id=nuclei["nucleus_id"]).duplicated()
     if twice.any():
         row = nuclei[twice].iloc[0]
@@ -145,7 +145,7 @@ def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
         raise DataError(path, finding, "give the table of one run")
     top, left, bottom, right = (nuclei[name] for name in BOX_COLUMNS)
     is_there = np.isfinite(nuclei[[*_NEEDED[1:4], *BOX_COLUMNS]]).all(axis=1)
-    # A number that is not whole had a comma of thousands, read as that of a fraction.
+    # A number that is not whole had a thousands comma that was taken for the decimal mark.
     is_there &= (nuclei[[_NEEDED[1], *BOX_COLUMNS]] % 1 == 0).all(axis=1)
     is_there &= (top >= 0) & (left >= 0) & (top < bottom) & (left < right) & (np.maximum(bottom, right) < 2**31)
     if not is_there.all():

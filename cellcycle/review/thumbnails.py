@@ -1,4 +1,4 @@
-"""Small pictures of single nuclei with what lies around them, out of the images that a prediction table names."""
+"""Small pictures of single nuclei with their surroundings, cut from the images that a prediction table names."""
 
 import base64
 import io
@@ -17,24 +17,24 @@ from cellcycle.files import sha256_of
 from cellcycle.review.table import BOX_COLUMNS
 
 SIDE_PX = 128
-# A picture shows this much of the surroundings of a typical nucleus, and of a large one at least the second.
+# Side of a picture relative to the median nucleus, and at least relative to the nucleus itself.
 _AROUND, _AROUND_LARGE = 2.4, 1.3
 _LEAST_PX = 16
 _QUALITY = 85
-# So much of the light of a nucleus, which fields hardly change, lies in its box in so many of them; where another image
-# lies there, in half of them or fewer.
+# The right image has at least this fraction of a nucleus's recorded light in its box, for at least this fraction of the
+# nuclei; in a wrong image half of them or fewer reach it.
 _LEAST_LIGHT, _LEAST_SHARE = 0.7, 0.75
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A nucleus for the eye, of a `row` of the table.
+    """A picture of the nucleus in position `row` of the table.
 
     `jpeg` is gray, `SIDE_PX` square, base64; stretched from the image's background to the brightest of this nucleus.
-    `box` is left, top, width and height of the nucleus, in shares of the picture; empty where the image shows one.
-    `brightness`, that of this picture over the brightest of its image, dims it to what its neighbours are shown at.
-    `side_um` is the width that it shows, NaN where the pixel size is not known; `sha256` that of the file of the image,
-    so that training can tell it from another of the same name.
+    `box` is left, top, width and height of the nucleus as fractions of the picture; empty if the image is a crop.
+    `brightness` (0 to 1) is this picture's maximum relative to its image's; it dims the picture to the common scale.
+    `side_um` is the width that it shows, NaN if the pixel size is unknown; `sha256` is that of the image file, so that
+    training can tell it from another of the same name.
     """
 
     row: int
@@ -46,12 +46,12 @@ class Thumbnail:
 
 
 def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbnail | ImageError]:
-    """Cut nuclei, the given rows of a table, out of their images, one image in memory at a time.
+    """Yield pictures of the nuclei at positions `rows` of a table, with one image in memory at a time.
 
-    The images lie in a folder, at the paths of the table or anywhere under it. They are read as the table says that
-    they were predicted, in its columns `channel` and `planes`, or in the `channel` and `plane` given here, which are
-    those of `cellcycle.images.read_plane`; each channel and plane of an image is a picture of its own. An `ImageError`
-    stands for all nuclei of a picture that is gone, unreadable, or another one of the same name.
+    `images` is the folder of the images, which lie at the paths of the table or anywhere below. They are read in the
+    table's `channel` and `planes`, or in the `channel` and `plane` given here (of `cellcycle.images.read_plane`); each
+    channel and plane of an image is a picture of its own. One `ImageError` is yielded for all nuclei of a picture that
+    is missing, unreadable, or another one of the same name. DataError if there is no such folder.
     """
     folder = Path(images)
     if not os.path.isdir(folder):
@@ -85,7 +85,7 @@ def thumbnails(table, rows, images, channel=None, plane=None) -> Iterator[Thumbn
 
 
 def _check_place(name: str, file: Path, nuclei, shape: tuple[int, int]) -> None:
-    """Refuse an image that is too small to hold the nuclei of the table."""
+    """Raise ImageError if an image is too small to hold the nuclei of the table."""
     bottom, right = (int(nuclei[f"bbox_{side}_px"].max()) for side in ("bottom", "right"))
     if bottom > shape[0] or right > shape[1]:
         finding = f"{file} is {shape[1]} x {shape[0]} px, but a nucleus lies at {right}, {bottom}: another image"
@@ -93,11 +93,11 @@ def _check_place(name: str, file: Path, nuclei, shape: tuple[int, int]) -> None:
 
 
 def _check_light(name: str, file: Path, nuclei, pixels: np.ndarray) -> None:
-    """Refuse an image that is dark where the table has nuclei: in the box of one is at least its own light."""
+    """Raise ImageError if an image is dark where the table has nuclei: boxes must hold most of their nuclei's light."""
     if not {"mean_dna", "area_px", "background", "flags"} <= set(nuclei):
         return
     told = nuclei[["mean_dna", "area_px", "background"]].astype(float).assign(flags=nuclei["flags"].astype(str))
-    # What even light would be is told, not what the picture holds.
+    # The table's DNA is corrected for uneven light, the picture is not.
     uneven = nuclei["light"].astype(float).fillna(1.0) if "light" in nuclei else 1.0
     boxes = nuclei[[*BOX_COLUMNS]].astype(int).itertuples(index=False, name=None)
     own = [pixels[top:bottom, left:right] for top, left, bottom, right in boxes]
@@ -109,7 +109,7 @@ def _check_light(name: str, file: Path, nuclei, pixels: np.ndarray) -> None:
 
 
 def _typical_side_um(nuclei) -> float:
-    """Return the side of the pictures, the same for all in um so that sizes compare; unknown pixels count as 1 um."""
+    """Return the side of all pictures in um, equal so that sizes compare; unknown pixel sizes count as 1 um."""
     high, wide = (nuclei[f"bbox_{b}_px"] - nuclei[f"bbox_{a}_px"] for a, b in (("top", "bottom"), ("left", "right")))
     known = np.asarray(nuclei.get("pixel_size_um", np.nan), dtype=float)
     return _AROUND * float(np.median(np.maximum(high, wide) * np.where(np.isfinite(known), known, 1.0)))

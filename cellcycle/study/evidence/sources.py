@@ -93,7 +93,7 @@ SOURCES = {
 def pixel_size_um(name: str, images: list[Path]) -> float | None:
     """Return the pixel size that a user would state, or None to use that of the files.
 
-    Jurkat nuclei are smaller than the models know: theirs gives the median nucleus the models' median area, by no label.
+    Jurkat nuclei are smaller than the models know: theirs gives the median nucleus the models' median area, unlabelled.
     """
     if name != "jurkat":
         return None
