@@ -1,4 +1,4 @@
-"""The command line: words over the library. Heavy imports happen inside the commands."""
+"""The command line: a thin layer over the library. Heavy imports happen inside the commands."""
 
 import json
 import sys
@@ -64,7 +64,7 @@ def study(
 
 
 def _run_fresh(profile: str, data: str, restricted) -> list:
-    """Run the recorded study afresh and print how far its headline numbers land from the committed ones."""
+    """Run the study without its records; print the differences of its headline scores from the committed ones."""
     from cellcycle.study.notebooks import run_fresh
     from cellcycle.study.texts import show_distances
 
@@ -200,7 +200,7 @@ def train(
     from cellcycle.tasks import cluster
     from cellcycle.train import train as run
 
-    # In the words of a terminal 0 and "" are nothing given.
+    # On the command line 0 and "" mean that the option is not given.
     given = {"network": network or None, "from_model": from_model or None, "epochs": epochs or None}
     given |= {"n_folds": folds, "size_px": size, "intensity": intensity, "seed": seed, "device": device, "n_jobs": jobs}
     given |= {"resume": resume, "force": force, "on_error": _on_error(skip_unreadable)}
@@ -261,7 +261,7 @@ def website(
 
 @data_app.command("simulate")
 def simulate(
-    # It was `--out` at first.
+    # `--out` is the option's earlier name.
     output: Annotated[Path, typer.Option("--output", "--out", help="Folder to write; must be new or empty.")],
     nuclei: Annotated[int | None, typer.Option(help="Number of single nuclei (default 493).", min=4)] = None,
     fields: Annotated[int | None, typer.Option(help="Number of whole fields, instead of nuclei.", min=1)] = None,

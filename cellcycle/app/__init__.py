@@ -1,7 +1,7 @@
-"""The website: drop images, see and correct the phases. Needs the extra `app`; no part of it comes from elsewhere.
+"""The website: drop images, see and correct the phases. Needs the extra `app`; it loads nothing from other servers.
 
-`serve` starts it; `build_server` gives the ASGI application to whoever wants to host it otherwise. What it promises
-stands in `docs/security.md`.
+`serve` starts it; `server.build_server` returns the ASGI application, to host it in another way. Its guarantees are
+in `docs/security.md`.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import socket
 from cellcycle.errors import SettingError
 
 __all__ = ["serve"]
-# Not an option of the command: other users of a computer can read the commands that run on it.
+# Not an option of the command, because other users of a computer can see the command lines of running processes.
 PASSWORD_VARIABLE = "CELLCYCLE_APP_PASSWORD"
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -19,9 +19,9 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=()) -> None:
     """Serve the website until it is stopped.
 
-    The default `host` is reachable from this computer alone. Of the model `folders` the first becomes the default.
-    Requests for other names than those of this computer and `allowed_hosts` are refused. A `SettingError` says that
-    a package of the extra `app` is missing, or the address cannot be listened at.
+    The default `host` is reachable from this computer alone. The first of the model `folders` becomes the default.
+    Requests for other host names than those of this computer and `allowed_hosts` are refused. Raises `SettingError` if
+    a package of the extra `app` is missing, or if the address is not available.
     """
     try:
         import python_multipart  # noqa: F401
@@ -49,7 +49,7 @@ def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=(
 
 
 def server_options(limits) -> dict:
-    """Return the options of uvicorn that belong to the promises of the website."""
+    """Return the options of uvicorn that the guarantees in `docs/security.md` need."""
     from cellcycle.app.protocol import protocol_of
 
     return {
@@ -57,14 +57,14 @@ def server_options(limits) -> dict:
         "ws": "none",
         "log_level": "warning",
         "server_header": False,
-        # Whoever stands before the server could name any address as that of a guess of the password.
+        # With proxy headers a client could name any address as its own, and so avoid the limit on password guesses.
         "proxy_headers": False,
         "timeout_graceful_shutdown": 3,
     }
 
 
 def _allow_open_files(connections: int) -> None:
-    """Have the system allow each connection its file: it often begins with fewer open files than they are."""
+    """Raise the system's limit on open files, which is often lower than the number of connections."""
     # Windows has no such limit.
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
@@ -74,9 +74,9 @@ def _allow_open_files(connections: int) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Listen, before anything is loaded: whoever comes early waits, and is not refused."""
+    """Return a listening socket, opened before anything is loaded, so that early requests wait instead of failing."""
     if not host.strip():
-        # To the system that means every address of this computer.
+        # The system takes an empty address for every address of this computer.
         raise SettingError("--host", "an empty address", "give 127.0.0.1, or 0.0.0.0 to let other computers in")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)

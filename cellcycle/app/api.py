@@ -1,4 +1,4 @@
-"""The addresses for programs: `/predict`, `/health`, and their description."""
+"""The routes for programs: `/predict`, `/health`, and their OpenAPI description."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ _NOTES, _MOST_NOTES = "Cellcycle-Notes", 20
 
 
 def api_routes(site: Site) -> list[Route]:
-    """Return the routes for programs; what they describe is what a form may have."""
+    """Return the routes for programs; a form may have only the fields of their OpenAPI description."""
     description = json.loads((files("cellcycle.app") / "static" / "openapi.json").read_text("utf-8"))
     form = description["paths"]["/predict"]["post"]["requestBody"]["content"]["multipart/form-data"]
     fields, reading = list(form["schema"]["properties"]), asyncio.Lock()
@@ -37,7 +37,7 @@ def api_routes(site: Site) -> list[Route]:
 
     def asked_in(form):
         unknown, given = set(form) - set(fields), form.getlist("images")
-        # Of an image that was sent as it is, fields would be made, too.
+        # Only for forms with a file: a raw image sent as the body would also be parsed into odd field names.
         if unknown and any(isinstance(value, UploadFile) for value in form.values()):
             finding = f"there is no field {clean_name(min(unknown))!r}"
             raise SettingError("form", finding, f"use {', '.join(fields)}")
@@ -53,7 +53,7 @@ def api_routes(site: Site) -> list[Route]:
         with site.store.scratch() as folder:
             await received(request.stream(), folder / "form")
             with site.work.admitted():
-                # One at a time: each file of a form that is being read takes memory, or an open file.
+                # One form at a time, because each file in it takes memory or an open file.
                 async with reading, _form(request, folder / "form", site.limits.files, 2 * len(fields)) as form:
                     asked = asked_in(form)
                     images = await _images(site, folder, form.getlist("images"))
@@ -71,11 +71,11 @@ def api_routes(site: Site) -> list[Route]:
 
 @asynccontextmanager
 async def _form(request: Request, file: Path, files: int, fields: int):
-    """Give the form that a file holds, the body of a request of which nothing was read."""
+    """Yield the form in a file, which holds the body of a request; Refusal if it cannot be parsed."""
     with file.open("rb") as body:
 
         async def receive():
-            await asyncio.sleep(0)  # others are answered meanwhile
+            await asyncio.sleep(0)  # lets the server answer other requests meanwhile
             part = body.read(_CHUNK)
             return {"type": "http.request", "body": part, "more_body": bool(part)}
 
@@ -89,7 +89,7 @@ async def _form(request: Request, file: Path, files: int, fields: int):
 
 
 async def _images(site: Site, folder: Path, files) -> dict[str, tuple[Path, Path | ImageError]]:
-    """Return by the name of each file where its plane will be; and the file, or why it is not taken."""
+    """Return, by the name of each file, the folder for its plane, and its path or the error that refuses it."""
     images = {}
     for number, name in enumerate(apart([clean_name(file.filename or "") for file in files])):
         plane = folder / str(number) / "plane"
@@ -102,7 +102,7 @@ async def _images(site: Site, folder: Path, files) -> dict[str, tuple[Path, Path
 
 
 async def _rows(site: Site, images, model: str, settings, how: str, is_gone) -> tuple[str, list[str]]:
-    """Return rows of all `_images`, and notes; one image that cannot be read is an error, one of several is a row."""
+    """Return rows of all `_images`, and notes; an unreadable image is a row, or raises if it is the only one."""
     errors: dict[Path, ImageError] = {}
     for name, (plane, file) in images.items():
         try:
@@ -129,7 +129,7 @@ async def _rows(site: Site, images, model: str, settings, how: str, is_gone) -> 
     for note, of in remarks.items():
         notes.append(f"{of[0]}{f' and {len(of) - 1} more' if len(of) > 1 else ''}: {note}")
     if len(notes) > _MOST_NOTES:
-        # Proxies and clients take heads of a few thousand bytes.
+        # Proxies and clients accept headers of a few thousand bytes.
         notes[_MOST_NOTES - 1 :] = [f"{len(notes) - _MOST_NOTES + 1} more notes; send fewer images to see them"]
     return "[\n" + ",\n".join(found) + "\n]\n", notes
 

@@ -1,4 +1,4 @@
-"""What a request asks for, as numbers and names that can be true."""
+"""Parses and checks the settings in a request."""
 
 import re
 from collections import Counter
@@ -9,9 +9,9 @@ from cellcycle.names import clean_name
 from cellcycle.predict import Settings
 from cellcycle.predict.given import PIXELS_UM
 
-# The longest name of an image, or text of a map, with what tells it apart: a number, a dose.
+# Most characters of a field: the name of an image, or a text of a map, with an appended number or dose.
 _NAME_LENGTH = 160
-# Python reads "1_0", and the digits of other scripts, too.
+# Stricter than Python's `float`, which also reads "1_0" and digits of other scripts.
 _NUMBER = re.compile(r"-?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
 _TRUE, _FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no", "")
 _MOST_PLANE = 999_999
@@ -20,8 +20,8 @@ _MOST_PLANE = 999_999
 def settings_of(given, models) -> tuple[str, Settings, str]:
     """Return model, settings and how several images are read: "together", as one "slide", or "each" by itself.
 
-    Given are the fields of a form or the query of an address. The keys of `models` may be asked for; a `SettingError`
-    is one sentence for whoever asked.
+    `given` are the fields of a form or the query of a URL; the model must be a key of `models`. The message of a
+    `SettingError` is meant for the client.
     """
     model = short_text(given, "model") or next(iter(models))
     if model not in models:
@@ -40,14 +40,14 @@ def settings_of(given, models) -> tuple[str, Settings, str]:
 
 
 def refuse_repeated(given, but: str = "") -> None:
-    """Raise a `SettingError` for a field that is given several times, of a form or query, except `but`."""
+    """Raise `SettingError` if a field of a form or query, except `but`, is given more than once."""
     repeated = [name for name, n in Counter(name for name, _ in given.multi_items()).items() if n > 1 and name != but]
     if repeated:
         raise SettingError(clean_name(repeated[0]), "it is given more than once", "give it once")
 
 
 def short_text(given, name: str) -> str:
-    """Return a field of what was asked, "" without it, or refuse what is no short text."""
+    """Return a field as text, "" if it is missing; SettingError if it is too long or not printable."""
     value = given.get(name, "")
     if not isinstance(value, str) or len(value) > _NAME_LENGTH or not value.isprintable():
         raise SettingError(name, "this is no short text", "give a name or a number")
@@ -55,7 +55,7 @@ def short_text(given, name: str) -> str:
 
 
 def _within(name: str, text: str, kind: type, low: float, high: float):
-    """Return a number, written with a comma or a dot; None for an empty text."""
+    """Return a number, written with a comma or a dot; None for ""; SettingError outside [low, high]."""
     try:
         number = kind(_NUMBER.fullmatch(text)[0].replace(",", ".")) if text else None
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The addresses of all images of a visitor: what they lend each other, map, summary and report; and of corrections."""
+"""The routes for all images of a visitor together: shared data, plate map, summary, report, corrections, training."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
@@ -11,7 +11,7 @@ from cellcycle.app.store import NOTHING_KEPT, PLATE_MAP, Visitor
 
 
 async def _together(site: Site, visitor: Visitor, request: Request):
-    """Find what a visitor's images lend each other; say which of them are to be called again for that."""
+    """Compute what a visitor's images share; answer with the ids of those that must be called again."""
     model, settings, how = site.asked(visitor, request.query_params)
     known = visitor.images()
     planes, names = [visitor.image(about["id"]) / "plane" for about in known], [about["name"] for about in known]
@@ -23,7 +23,7 @@ async def _together(site: Site, visitor: Visitor, request: Request):
 
 
 async def _take_map(site: Site, visitor: Visitor, request: Request):
-    """Take a plate map of the images that are here, in place of the last."""
+    """Store a plate map of the visitor's images, in place of the last one."""
     site.work.refuse_excess(visitor.key)
     with site.store.scratch() as folder:
         (folder / "map").mkdir()
@@ -49,14 +49,14 @@ async def _summary(site: Site, visitor: Visitor, request: Request):
 
 
 def _some(of_all, visitor: Visitor) -> list:
-    """Return something `of_all` images of a visitor, or refuse: a file with nothing in it looks as if all were well."""
+    """Return `of_all(visitor)`, or refuse if it is empty: an empty file would look as if all were well."""
     if found := of_all(visitor):
         return found
     raise Refusal(404, "you labelled no nucleus yet" if visitor.images() else NOTHING_KEPT)
 
 
 def _made(download: str, function, of_all, *asked: str):
-    """Return what answers with a file made of something `of_all` images of a visitor, and of what is asked for."""
+    """Return a handler: its file is `function(of_all(visitor), *values)`, the values of the query's fields `asked`."""
 
     async def answer(site: Site, visitor: Visitor, request: Request):
         texts = [short_text(request.query_params, name) for name in asked]
@@ -66,7 +66,7 @@ def _made(download: str, function, of_all, *asked: str):
 
 
 async def _corrections_again(site: Site, visitor: Visitor, request: Request):
-    """Take a table of corrections of images that are here; what it says of a nucleus replaces what was said."""
+    """Read a table of corrections of the visitor's images; its labels replace earlier ones."""
     site.work.refuse_excess(visitor.key)
     with site.store.scratch() as folder:
         await received(request.stream(), folder / "corrections.csv")
@@ -75,14 +75,14 @@ async def _corrections_again(site: Site, visitor: Visitor, request: Request):
         with site.work.admitted(visitor.key):
             found = await site.work.run(fine_tune.said_again, folder / "corrections.csv", given)
         for (image, about), said in zip(images, found, strict=True):
-            # Called again meanwhile, its nuclei may be others.
+            # If the image was called again meanwhile, its nuclei may differ.
             if said and visitor.about(image)["call"] == about["call"]:
                 visitor.correct(image, said)
     return JSONResponse({"n": sum(map(len, found)), "images": visitor.images()})
 
 
 async def _training(site: Site, visitor: Visitor, request: Request):
-    """Begin a training, or end it; say how far it is."""
+    """Start or stop a training, and answer with its state."""
     if request.method == "POST":
         site.trainings.start(visitor)
     elif request.method == "DELETE":

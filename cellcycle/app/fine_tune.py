@@ -1,4 +1,4 @@
-"""What becomes of corrections: a table, out and in again; and a model, in a child process that alone imports torch."""
+"""Corrections as a table, written and read again, and as a model, trained in the only process that imports torch."""
 
 import os
 from collections import Counter
@@ -22,9 +22,9 @@ from cellcycle.names import clean_name
 from cellcycle.predict import ImagePrediction
 from cellcycle.review import LABEL_COLUMNS, NONE, classes_of, labelled_rows, labels_text, read_labels
 
-# As no model of the server is called: a card refuses such a name.
+# Name of a visitor's own model. No model of the server can have it, because a card refuses "/".
 OWN = "/own"
-# Epochs of a training under way, done and in all; in one folder the model that it made, and what the page says of it.
+# Files of a training: epochs done and in all; folder `MADE` with the folder of the model and the page's data on it.
 PROGRESS, MADE, MODEL, TRAINED = "progress.json", "made", "model", "trained.json"
 _TABLE = "corrections.csv"
 _NEEDED = ("torch", "onnx", "onnxscript", "safetensors", "matplotlib")
@@ -33,27 +33,27 @@ _SUBJECT = "your corrections"
 
 
 def labels_csv(images: list[tuple[Path, Path, dict[str, str]]]) -> str:
-    """Return a row for each corrected nucleus: its place in the image, and the class its owner gave or "none".
+    """Return the labels table (CSV) of all corrected nuclei: place in the image, and the visitor's class or "none".
 
-    `images` are planes, calls, and what was said: number of a nucleus -> class.
+    `images` are (plane folder, call folder, labels: number of a nucleus -> class).
     """
     return labels_text([row for plane, call, said in images for row in labelled(worker.stored(plane, call), said)])
 
 
 def labelled(prediction: ImagePrediction, said: dict[str, str]) -> list[dict]:
-    """Return the row of a labels table for each nucleus of which something was said."""
+    """Return the rows of a labels table for the nuclei in `said`."""
     numbers = prediction.columns["nucleus_id"]
     given = {k: said[str(int(n))] for k, n in enumerate(numbers) if np.isfinite(n) and str(int(n)) in said}
     return labelled_rows(prediction.columns, given)
 
 
 def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, str]]:
-    """Return what a labels table says of the nuclei of each image, planes and calls: number -> class or "none".
+    """Return the labels in a table for the nuclei of each image (plane, call): number -> class or "none".
 
-    An image is known by the hash of its file where the table has it, else by its name, and by the channel and planes
-    that a row states; a nucleus as `cellcycle.datasets.fields.nucleus_of` finds it. Rows of other images, and of
-    nuclei that are not there, say nothing. A `DataError` says that the file is no such table, or that by its name an
-    image may be one of several in it.
+    Rows belong to an image by the hash of its file if the table has it, else by its name, and by the channel and
+    planes that they state; to a nucleus as `cellcycle.datasets.fields.nucleus_of` finds it. Rows of other images and
+    nuclei are ignored. Raises `DataError` if the file is no labels table, or if an image's name fits several images in
+    it.
     """
     with worker.told_as("the table", table):
         rows, _ = read_labels(table)
@@ -69,7 +69,7 @@ def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, s
             finding = f"its images {one} and {two} have one name, and no image_sha256 tells which of them is here"
             raise DataError("the table", finding, "keep the rows of the one that is meant")
         is_of_it = is_named | (hashes == columns["image_sha256"][0])
-        # The same file may be here several times, another channel or time point each.
+        # The same file may have been given several times, in other channels or time points.
         read = stated(pd.DataFrame({name: columns[name][:1] for name in READ_COLUMNS})).iloc[0]
         for name in READ_COLUMNS:
             is_of_it &= asked[name].isin(["", read[name]])
@@ -82,13 +82,13 @@ def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, s
 
 
 def missing() -> str:
-    """Return why this server cannot train, in one sentence; "" where it can. Imports nothing."""
+    """Return a sentence why this server cannot train, "" if it can; imports none of the packages."""
     lacking = [name for name in _NEEDED if find_spec(name) is None]
     return f"This server cannot train: {lacking[0]} is not installed (the extra `train`)." if lacking else ""
 
 
 def start(folders, scratch: Path) -> None:
-    """Load the models, and all that training needs, before memory is limited; leave the processor to who calls."""
+    """Load the models and packages for training before memory is limited; lower this process's priority."""
     if hasattr(os, "nice"):  # Windows has none
         os.nice(5)
     worker.start(folders, scratch)
@@ -101,11 +101,11 @@ def start(folders, scratch: Path) -> None:
 
 
 def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int, epochs: int, work: Path) -> None:
-    """Train the model that called most of the corrected nuclei on what was said of them.
+    """Train the model that called most of the corrected nuclei on the corrections.
 
-    `images` are planes, calls and what was said, as of `labels_csv`. In `work` appears the folder `MADE`,
-    with the model's and what the page says of it. It always begins from a model of this server, never from one that
-    saw the same nuclei before. A `DataError` is one sentence for whoever corrected.
+    `images` are those of `labels_csv`. In `work` it creates the folder `MADE`, with the folder of the model and the
+    page's data on it. Training always starts from a model of this server, never from one that saw the same nuclei
+    before. The message of a `DataError` is meant for the visitor.
     """
     from cellcycle.train import train
 
@@ -135,7 +135,7 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
         "name": made.name,
         "n": len(dataset),
         "n_images": len(dataset.fields),
-        # Not those of the card: a model that keeps its old weights learned from others.
+        # Not the counts of the card: if a model keeps its old weights, those are of other nuclei.
         "counts": dataset.counts().to_dict(),
         "notes": [*notes, *made.card["limits"][1:]],
         "card": model_card(OWN, (made,), f"Trained on your corrections ({made.name})"),
@@ -144,20 +144,20 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
 
 
 def usable(images) -> set[str]:
-    """Return the classes of which enough nuclei were labelled to learn from."""
+    """Return the classes with at least `FEWEST` labelled nuclei, enough to learn from."""
     counts = Counter(label for *_, said in images for label in said.values() if label != NONE)
     return {label for label, n in counts.items() if n >= FEWEST}
 
 
 def _write_data(given, folder: Path) -> str:
-    """Write images and a table of labels as `load_dataset` takes them; return which model called most of them."""
+    """Write images and a table of labels for `load_dataset`; return the model that called most of the nuclei."""
     rows, callers = [], []
     for index, (prediction, said) in enumerate(given, start=1):
         file = folder / f"{index:03d}_{slug(Path(prediction.image).stem)[:80]}.tif"
         found = labelled(prediction, said)
         size_um = prediction.nuclei.pixel_size_um if prediction.nuclei.scale_is_known else None
         write_image(file, np.rint(prediction.plane.pixels * 65535).astype(np.uint16), size_um)
-        # The image is the group: what it lends others is no reason to hold out all of them together.
+        # The group is the image, not all images read together, which could then only be held out as a whole.
         kept = {*LABEL_COLUMNS, "pixel_size_um"}
         rows += [{name: row[name] for name in row if name in kept} | {"image": file.name} for row in found]
         callers += filter(None, (worker.begun_from(row["model"]) for row in found))

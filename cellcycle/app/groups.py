@@ -1,4 +1,4 @@
-"""Images that are read together on the page, as the command line reads them; in child processes, as `worker`."""
+"""Images that are read together on the page, as on the command line; runs in child processes, like `worker`."""
 
 import contextlib
 import hashlib
@@ -24,26 +24,26 @@ from cellcycle.predict.groups import layout, named_in
 from cellcycle.predict.many import look_first, workers_of
 from cellcycle.predict.predictor import ModelChoice
 
-# In the folder of a plane: what other images lend it for its next call.
+# File in the folder of a plane: what other images provide for its next call.
 _LENT = "lent.json"
-# As `cellcycle.names.apart` numbers images of one name.
+# The number that `cellcycle.names.apart` adds to images of one name.
 _NUMBER = re.compile(r" \(\d+\)(?=\.\w+$)")
-# Of a text of a map: what is compared by it can be asked for, see `cellcycle.app.asked`.
+# Most letters of a text in a map, so that it still fits in a request as the control, see `cellcycle.app.asked`.
 _MOST_LETTERS = 120
 
 
 def together(
     planes: list[Path], names: list[str], model: str, settings: Settings, how: str, plate_map: Path | None = None
 ) -> tuple[list[str], list[str]]:
-    """Have images that are read together lend each other what they can, kept beside their planes for `told`.
+    """Compute what images that are read together share (G1 peak, light ...), and store it beside their planes.
 
-    `how` is that of `cellcycle.predict.many.look_first`. Nuclei are those that `worker.find` found; an image without
-    any lends nothing. Returned are what tells apart ways to call each image, and notes for the visitor.
+    `how` is that of `cellcycle.predict.many.look_first`. Nuclei are those of `worker.find`; an image without nuclei
+    provides nothing. Returns a hash of the way to call each image, and notes for the visitor. `told` reads it.
     """
     choice = ModelChoice.of(AUTO if model == AUTO else worker.checkpoint_of(model))
     refused = {} if how == "each" else _refused(names, plate_map)
     columns, notes = lay_out(names, plate_map, refused)
-    # The names are a visitor's: nothing is read by them, whatever becomes of the files.
+    # The names come from a visitor, so no file is opened by them, even if the stored ones are gone.
     images = [
         Given.of(ImageError(name, "it cannot be read", "give it again"), file=worker.found_file(plane, model, settings))
         for name, plane in zip(names, planes, strict=True)
@@ -62,14 +62,14 @@ def together(
         with contextlib.suppress(FileNotFoundError):
             (plane / _LENT).write_text(lent)
         ways.append(_way(model, settings, lent))
-    # A group without a plate or slide is called after its map or folder, which no visitor knows.
+    # A group without plate or slide is named after a file or folder of this server, which means nothing to a visitor.
     group, words = (plate_map.stem, "the plate map") if plate_map else (os.curdir, "your images")
     called = re.compile(rf"(?<=fields of ){re.escape(group)}(?=[ :])")
     return ways, [called.sub(words, note) for note in (*notes, *more)]
 
 
 def _note_on_twins(names: list[str], columns: list[dict]) -> list[str]:
-    """Return a note where images of one name, perhaps of the folders of several plates, count into one well."""
+    """Return a note if images of one name, perhaps from folders of several plates, count in one well."""
     place_of = {name: (own["plate"], own["well"]) for name, own in zip(names, columns, strict=True) if own["well"]}
     numbered = filter(_NUMBER.search, place_of)
     twins = [name for name in numbered if place_of.get(_NUMBER.sub("", name)) == place_of[name]]
@@ -78,7 +78,7 @@ def _note_on_twins(names: list[str], columns: list[dict]) -> list[str]:
 
 
 def told(plane: Path, model: str, settings: Settings) -> tuple[Shared, str]:
-    """Return what other images lend, of what `together` kept for an image; and what it returned."""
+    """Return what other images provide for an image, as stored by `together`, and the hash of that way to call it."""
     lent = (plane / _LENT).read_text() if (plane / _LENT).exists() else ""
     way = _way(model, settings, lent)
     if not lent:
@@ -97,9 +97,9 @@ def _refused(names: list[str], plate_map: Path | None) -> dict[str, tuple[str, s
 
 
 def lay_out(names: list[str], plate_map: Path | None, refused=None) -> tuple[list[dict], list[str]]:
-    """Return what is known of images by their names and a plate map, and notes; or refuse the map by a `DataError`.
+    """Return the columns of images from their names and a plate map, and notes; DataError if the map is unusable.
 
-    Images that are `refused`, by default by their names, are none of these.
+    Images in `refused` (by default those refused by their names) are left out.
     """
     refused = _refused(names, plate_map) if refused is None else refused
     with worker.told_as("the plate map", plate_map):
@@ -108,15 +108,15 @@ def lay_out(names: list[str], plate_map: Path | None, refused=None) -> tuple[lis
             if len(text) > _MOST_LETTERS:
                 finding = f"the {name} {text[:20]}... has {len(text)} letters, more than {_MOST_LETTERS}"
                 raise DataError(plate_map, finding, "shorten it")
-        # As the server calls it.
+        # A visitor does not know the server's name of the map.
         return columns, [note.replace(plate_map.name, "the plate map") if plate_map else note for note in notes]
 
 
 def table(images: list[tuple[Path, dict[str, str]]]) -> str:
-    """Return the rows of all images as one table, with the column `corrected` as the last.
+    """Return the rows of all images as one table (CSV), with `corrected` as the last column.
 
-    Where models have other classes, a row has empty cells for those it lacks.
-    `images` are files of rows, and what was said of their nuclei: number -> class or "none".
+    If models have different classes, cells of classes that a row lacks are empty.
+    `images` are files of rows, and labels of their nuclei: number -> class or "none".
     """
     tables = []
     for rows, said in images:
@@ -127,7 +127,7 @@ def table(images: list[tuple[Path, dict[str, str]]]) -> str:
 
 @contextlib.contextmanager
 def _experiment(images, control: str):
-    """Give the `table` of all images in a file, and as an experiment."""
+    """Yield the `table` of all images as a file, and as an experiment."""
     from cellcycle.report import read_experiment
 
     with TemporaryDirectory() as folder:
@@ -139,7 +139,7 @@ def _experiment(images, control: str):
 
 
 def summary(images, control: str) -> list[dict]:
-    """Return nuclei and shares of phases, with intervals, of each condition (or well, image), as the model called."""
+    """Return nuclei and estimated shares with intervals per condition (or well, image), without corrections."""
     from cellcycle.report.numbers import all_numbers
 
     with _experiment(images, control) as (_, experiment):
@@ -152,14 +152,14 @@ def summary(images, control: str) -> list[dict]:
 
 
 def report(images, control: str) -> bytes:
-    """Return what `cellcycle report` writes of the `table` of images, without pictures of nuclei, zipped."""
+    """Return the files of `cellcycle report` for the `table` of images, zipped, without pictures of nuclei."""
     from cellcycle.report import write_report
 
     n_said = sum(len(said) for _, said in images)
     with _experiment(images, control) as (rows, experiment):
         file = rows.with_name("report.html")
         write_report(file, experiment, [rows], None)
-        # Where the table lay on this server is not for visitors.
+        # Do not show visitors a path of this server.
         page = file.read_text("utf-8").replace(html.escape(str(rows)), rows.name)
         if n_said:
             words = f"As the model called: the {n_said} corrections in the table nuclei.csv are not counted."

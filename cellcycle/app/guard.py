@@ -1,8 +1,8 @@
-"""What stands before every request: whom it is meant for, who sends it, how much and how fast.
+"""Checks on every request: host name, origin, password, size and speed.
 
-A request is refused unless its `Host` is a name that this server is served under (so that no other name can be
-bent to its address), and, where it changes something, unless its `Origin` is this server. There are no
-cross-origin headers at all.
+A request is refused unless its `Host` is a name of this server (which prevents DNS rebinding). A request from another
+website (`Origin`, `Sec-Fetch-Site`) is refused unless it only reads the page or its files. No cross-origin headers
+are sent.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ _OPEN = "/health"
 DISK_FULL = "the disk of this server is full"
 _SAFE_METHODS = ("GET", "HEAD")
 _PROXY = "a proxy before this server must hand on the name that it was asked for (Host)"
-# What browsers say of who asks (`Sec-Fetch-Site`): nothing, this page, or whoever typed the address.
+# Accepted values of `Sec-Fetch-Site`: missing, this page, or an address typed by the user.
 _OWN_SITES = ("", "same-origin", "none")
-# Requests that carry no image, and no table of nuclei, are small.
+# Largest body of requests without an image or a table of nuclei.
 _SMALL_MB = 4
 _MOST_ADDRESSES = 4096
 _HEADERS = {
@@ -42,11 +42,11 @@ _HEADERS = {
 
 
 class Refusal(HTTPException):
-    """An answer that ends a request: status, words, and further headers."""
+    """An exception that ends a request with a status, a message, and further headers."""
 
 
 def busy(words: str) -> Refusal:
-    """Return the refusal of a server that has no room now."""
+    """Return the refusal (503) of a server that is busy or full now."""
     return Refusal(503, f"{words}; try again in a minute", {"retry-after": "60"})
 
 
@@ -56,19 +56,19 @@ async def answer_refusal(request: Request | None, refusal: HTTPException) -> JSO
 
 
 class Guesses:
-    """Wrong passwords by address, in bounded memory."""
+    """Times of wrong passwords by client address, in bounded memory."""
 
     def __init__(self, most: int, seconds: float, clock=time.monotonic):
         self._most, self._seconds, self._clock = most, seconds, clock
         self._wrong: OrderedDict[str, list[float]] = OrderedDict()
 
     def wait_s(self, address: str) -> float:
-        """Return how long an address must wait before its next guess is looked at; 0 if it need not."""
+        """Return the seconds that an address must wait before its next guess is checked; 0 if it need not wait."""
         times = self._wrong.get(_network(address), [])
         return max(0.0, times[0] + self._seconds - self._clock()) if len(times) >= self._most else 0.0
 
     def note(self, address: str) -> None:
-        """Note a wrong guess."""
+        """Record a wrong guess."""
         key = _network(address)
         self._wrong[key] = [*self._wrong.pop(key, []), self._clock()][-self._most :]
         while len(self._wrong) > _MOST_ADDRESSES:
@@ -76,7 +76,7 @@ class Guesses:
 
 
 def _network(address: str) -> str:
-    """One household has a whole /64 of IPv6 addresses."""
+    """Return the address, or its /64 network for IPv6, because one household has all addresses of it."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -87,9 +87,9 @@ def _network(address: str) -> str:
 class Guard:
     """ASGI middleware; see the head of this file.
 
-    The server answers under `hosts` beside the names of this computer itself. The password is asked for by HTTP Basic
-    authentication, under any user name, for everything but `/health`. `kept` says how many bytes of the disk are taken:
-    large bodies, which lie there until they were read, share it with those.
+    The server answers under `hosts` and the local names of this computer. The password is asked for by HTTP Basic
+    authentication, with any user name, for everything but `/health`. `kept` returns the bytes stored on disk: large
+    bodies, which are stored there until they are read, share the limit with them.
     """
 
     def __init__(self, app, limits: Limits, hosts=(), password: str | None = None, kept=lambda: 0):
@@ -100,7 +100,7 @@ class Guard:
         self.bytes_under_way = 0
 
     async def __call__(self, scope, receive, send):
-        """Answer, or hand on."""
+        """Refuse a request, or pass it on to the application."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
@@ -112,12 +112,12 @@ class Guard:
             if event["type"] == "http.response.start":
                 is_started = True
                 given = {name for name, _ in event["headers"]}
-                # What is still to come of a refused body is no request.
+                # Close the connection, else the rest of a refused body would be taken for the next request.
                 more = _HEADERS | ({} if body.is_complete else {b"connection": b"close"})
                 event["headers"] = [*event["headers"], *(pair for pair in more.items() if pair[0] not in given)]
             for part in self._in_parts(event):
                 if is_meant and not part.get("more_body", True) and not body.is_complete:
-                    # A browser that is still sending may never read the answer of a connection that was closed.
+                    # Receive the rest first: a browser that is still sending may not read a closed connection.
                     await send(part | {"more_body": True})
                     await body.drain()
                     part = part | {"body": b""}
@@ -146,7 +146,7 @@ class Guard:
             self._check_password(key, (scope["client"] or ("",))[0])
 
     def _in_parts(self, event):
-        """Cut a body into parts that are read in time at the least rate, however long the whole of it takes."""
+        """Yield a body in parts that a client of the least rate reads in time, however long the whole takes."""
         if event["type"] != "http.response.body":
             yield event
             return
@@ -174,7 +174,7 @@ class Guard:
 
 
 class _Body:
-    """The body of a request: counted, and timed while it comes."""
+    """The body of a request, whose size and time are limited while it is received."""
 
     def __init__(self, guard: Guard, limits: Limits, scope, receive):
         self._guard, self._limits, self._receive = guard, limits, receive
@@ -185,11 +185,11 @@ class _Body:
         self.is_complete = False
 
     def check_announced(self) -> None:
-        """Refuse a length that is none, or too large; of its digits so many tell that."""
+        """Refuse an announced length that is invalid or too large; 16 digits are enough to see that."""
         length, coding = _only(self._scope, "content-length"), _only(self._scope, "transfer-encoding")
         self.is_complete = length in ("", "0") and not coding
         if length and coding:
-            # A proxy that reads it otherwise would take its end for the next request.
+            # A proxy that uses the other one would take the end of the body for the next request (smuggling).
             raise Refusal(400, "the length of the request is told in two ways")
         if length and not (length.isascii() and length.isdigit()):
             raise Refusal(400, "the length of the request is not a number")
@@ -200,7 +200,7 @@ class _Body:
             raise Refusal(413, f"it is larger than the {self._most_mb:g} MB of one request; give smaller parts")
 
     async def drain(self) -> None:
-        """Receive what is still to come, within the limits, and keep nothing of it."""
+        """Receive and discard the rest of the body, within the limits."""
         with suppress(Refusal):
             while not self.is_complete:
                 await self.receive()
@@ -217,7 +217,7 @@ class _Body:
         self._check(self.n_bytes + n_bytes)
         if self._guard.bytes_under_way + n_bytes + self._kept() > self._limits.disk_mb * MB:
             raise busy("too much is being uploaded at the moment")
-        # Whoever has sent much, and fast, does not keep its room by sending nothing more.
+        # The time earned is limited, so that a client cannot send much, then stop and keep its place.
         earned = self._deadline + n_bytes / self._limits.least_rate
         self._deadline = min(earned, time.monotonic() + self._limits.body_s)
         self._guard.bytes_under_way += n_bytes
@@ -227,7 +227,7 @@ class _Body:
 
 
 def _only(scope, name: str) -> str:
-    """Return the one value of a header, "" without it; a second one is refused, since two readers may differ."""
+    """Return the value of a header, "" if missing; refuse a repeated one, which other readers may read differently."""
     found = [value for key, value in scope["headers"] if key == name.encode()]
     if len(found) > 1:
         raise Refusal(400, f"the header {name} stands there twice")

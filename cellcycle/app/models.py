@@ -1,11 +1,11 @@
-"""The models that visitors may choose, and what the page says of them."""
+"""The models that visitors may choose, and their cards on the page."""
 
 from cellcycle.card import scores_of
 from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_dir, shipped_names
 from cellcycle.errors import SettingError
 from cellcycle.predict import AUTO
 
-# Tests of a card, and the score of each that the page shows.
+# Test in a model's card -> the score that the page shows.
 _SCORES = {"simulated": "accuracy"} | dict.fromkeys(("fields", "held_out"), "balanced_accuracy")
 _SCORES |= {f"real: jurkat, {way}": "balanced accuracy" for way in ("each by itself", "with the DNA of the slide")}
 _SCORES |= {"real: mitocheck, each by itself": "AUC of M", "real: rpe1, fields together": "AUC of S by EdU"}
@@ -13,9 +13,9 @@ _SCORES |= {"real: fields, each by itself": "called M"}
 
 
 def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
-    """Return what visitors may choose -> the checkpoint, or those among which "auto" chooses.
+    """Return the choices of visitors: name -> (checkpoint,), for "auto" the checkpoints that it chooses from.
 
-    Folders of your own stand first, the first by default. Unusable: `CheckpointError`; a name twice: `SettingError`.
+    Those of `folders` come first; the first is the default. `CheckpointError`: unusable. `SettingError`: equal names.
     """
     models: dict[str, tuple[Checkpoint, ...]] = {}
     own = shipped_dir()
@@ -29,9 +29,9 @@ def model_table(folders=()) -> dict[str, tuple[Checkpoint, ...]]:
 
 
 def model_card(name: str, checkpoints: tuple[Checkpoint, ...], title: str = "") -> dict:
-    """Return what is to be known of a model, for the page to say: what it learned from, how well it does, its limits.
+    """Return the card of a model for the page: training data, scores and limits.
 
-    `name` is what visitors choose; of several checkpoints the first is the one for images with a clear G1 peak.
+    `name` is what visitors choose; of two checkpoints the first is for images with a clear G1 peak.
     """
     title = title or ("Automatic" if len(checkpoints) > 1 else f"{checkpoints[0].title} ({name})")
     return {"name": name, "title": title, "models": list(map(_about, checkpoints))}
@@ -53,6 +53,6 @@ def _about(checkpoint: Checkpoint) -> dict:
 
 
 def _score(found: dict, name: str) -> list | None:
-    """Return value, low and high of a score, if it is known."""
+    """Return [value, low, high] of a score; None if it is not known."""
     known = scores_of(found).get(name)
     return known and [known["value"], known["low"], known["high"]]

@@ -1,4 +1,4 @@
-"""The addresses of the page: its files, what a visitor gives, and what is made of it."""
+"""The routes of the page: its files, the visitor's images and corrections, and results."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ from cellcycle.predict.overlay import OVERLAY_SUFFIX
 
 
 def page_routes(site: Site) -> list[Route]:
-    """Return the routes of the page; its files are read once, so that no address is ever turned into a path."""
+    """Return the routes of the page; its files are read once, so that no URL is ever turned into a path."""
     found = {f.name: f for f in (files("cellcycle.app") / "static").iterdir() if f.is_file()}
     # The project's simulated images; none in an installation without them.
     sample = (repository() or Path("missing")) / "data" / "sample"
@@ -63,7 +63,7 @@ def _visit(site: Site, examples: list[str]):
     }
 
     async def visit(request: Request):
-        """Know a visitor again, or make a cookie; say what there is."""
+        """Recognise a visitor by the cookie, or make one; answer with models, limits and the visitor's images."""
         kept = _cookie(site, request)
         cookie = request.cookies.get(kept["key"], "")
         cookie = cookie if is_id(cookie) else new_id()
@@ -77,15 +77,15 @@ def _visit(site: Site, examples: list[str]):
 
 
 def _cookie(site: Site, request: Request) -> dict:
-    # To its own computer a browser sends that of HTTPS by HTTP, too.
+    # A browser also sends the cookie of HTTPS by HTTP to its own computer.
     is_https = request.headers.get("origin", "").startswith("https:") or site.cookies[True] in request.cookies
     return {"key": site.cookies[is_https], "secure": is_https, "httponly": True, "samesite": "strict"}
 
 
 async def _upload(site: Site, visitor: Visitor, request: Request):
-    """Take one file, as the body; what nobody waits for any longer is not kept.
+    """Store the file in the body and call its nuclei; nothing is kept if the client has left.
 
-    By the `key` that it gave a page that heard no answer knows its file again, whatever others are called.
+    If its answer is lost, a page recognises its file by the `key` that it sent, whatever the names.
     """
     model, settings, _ = site.asked(visitor, request.query_params)
     key = short_text(request.query_params, "key")
@@ -105,26 +105,26 @@ async def _upload(site: Site, visitor: Visitor, request: Request):
 
 
 async def _call(site: Site, visitor: Visitor, request: Request, image: Path):
-    """Call the nuclei of an image again; what was said of them is kept, see `Visitor.about`."""
+    """Call the nuclei of an image again; corrections are kept, see `Visitor.about`."""
     model, settings, _ = site.asked(visitor, request.query_params)
     with site.work.admitted(visitor.key):
         async with site.store.locks.setdefault(image, asyncio.Lock()):
-            # Meanwhile it may have been called otherwise, or removed.
+            # Read again: meanwhile the image may have been called with other settings, or removed.
             before = visitor.about(visitor.image(image.name))
             given = {"name": before["name"], "key": before.get("key", "")}
             try:
                 return JSONResponse(await site.look(visitor, image, given, model, settings))
             except ImageError as error:
-                # Page and tables would count what it was called before, as of a channel beside that of DNA.
+                # Else page and tables would go on counting the earlier call, e.g. of another channel.
                 await site.look(visitor, image, given, model, settings, error)
                 raise
 
 
 async def _correct(site: Site, visitor: Visitor, request: Request, image: Path):
-    """Take what the owner says of some nuclei of an image: number -> label, "" or null to take it back.
+    """Store labels of some nuclei of an image: number -> label; "" or null removes one.
 
-    Beside it may stand the hash of the nuclei that are meant, also of those that were found anew meanwhile, perhaps in
-    another tab; the answer is all that is known then.
+    The query may name the hash of the nuclei that are meant, in case they were found anew meanwhile, e.g. in another
+    tab. The answer is all data on the image.
     """
     try:
         said = await request.json()
@@ -161,24 +161,24 @@ async def _forget(site: Site, visitor: Visitor, request: Request):
 
 
 async def _kept(site: Site, visitor: Visitor, request: Request, image: Path):
-    """Answer with the picture for the screen, or with what is shown of the nuclei."""
+    """Answer with the picture for the screen, or with the data on the nuclei."""
     is_view = request.url.path.endswith("view.png")
     path = image / "plane" / "view.png" if is_view else image / visitor.about(image)["call"] / "nuclei.json"
-    # Opened here, for it may be removed under way; and mapped: many that are read slowly would fill the memory.
+    # Opened here, because it may be removed before it is sent; mapped, because many slow readers would fill memory.
     with path.open("rb") as file:
         kept = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     return Response(memoryview(kept), media_type="image/png" if is_view else "application/json")
 
 
 def _drawn(ending: str, draw):
-    """Return what answers with a picture or files of an image: of all its nuclei as they were said, or of a `row`.
+    """Return a handler that answers with a picture or files of an image: of all nuclei as corrected, or of a `row`.
 
-    It is called by the image, with an `ending`: those of several lie in one folder.
+    The file is named after the image, with an `ending`, so that those of several images can lie in one folder.
     """
 
     async def answer(site: Site, visitor: Visitor, request: Request, image: Path):
         about, row = visitor.about(image), request.path_params.get("row")
-        # Python refuses to read a number of thousands of digits.
+        # Limit the digits: Python refuses to parse a number with thousands of them.
         if row is not None and not (re.fullmatch("[0-9]{1,9}", row) and int(row) < about["n"]):
             raise Refusal(404, "there is no such nucleus")
         given = image / "plane", image / about["call"], about["corrections"] if row is None else int(row)

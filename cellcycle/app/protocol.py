@@ -1,6 +1,6 @@
-"""Connections that end: a head that comes too slowly, an answer that nobody reads, more of them than there is room for.
+"""Closes connections whose head comes too slowly, whose answer is not read, or that exceed the allowed number.
 
-What uvicorn leaves open, it would keep open for as long as the client likes.
+uvicorn would keep these open for as long as the client likes.
 """
 
 import h11
@@ -40,14 +40,14 @@ def protocol_of(limits: Limits) -> type[H11Protocol]:
             super().resume_writing()
 
         def _watch_head(self):
-            """Time runs from the first byte of a head to its last; a further drop does not start it anew."""
+            """Start or stop the timer of a head: it runs from the first byte to the last, not anew for each part."""
             if self.conn.their_state is not h11.IDLE:
                 self._deadline = self._stopped(self._deadline)
             elif self._deadline is None:
                 self._deadline = self.loop.call_later(limits.head_s, self._end_slow_head)
 
         def _end_slow_head(self):
-            # An idle connection that is kept open after an answer is uvicorn's to end.
+            # uvicorn itself closes idle connections after an answer.
             is_answering = self.cycle is not None and not self.cycle.response_complete
             if not is_answering and self.timeout_keep_alive_task is None:
                 self.transport.abort()

@@ -1,4 +1,4 @@
-"""All addresses put together behind the guard."""
+"""The ASGI application: all routes behind the guard."""
 
 import asyncio
 import re
@@ -27,9 +27,9 @@ def build_server(
 ) -> Starlette:
     """Return the whole website as an ASGI application.
 
-    Model `folders` of your own, a `password` for every address but `/health`, `hosts` beside the names of this
-    computer; `storage` for uploads and results is by default in `cellcycle.files.build_dir`. Connections are guarded by
-    `cellcycle.app.protocol`, which a host of your own must do itself.
+    `folders` are those of additional models; `password` is asked for at every address but `/health`; `hosts` are
+    further names of this computer; `storage` for uploads and results is by default in `cellcycle.files.build_dir`.
+    Limits on connections are in `cellcycle.app.protocol`; another ASGI server must provide its own.
     """
     limits = limits or Limits()
     site = Site(storage or build_dir() / "page", limits, folders)
@@ -51,7 +51,7 @@ def build_server(
 
 
 async def _of_the_system(request: Request, error: OSError):
-    """Answer where others than this server filled its disk, as where it did so itself."""
+    """Answer an error of a full disk as busy, also if another program filled it; raise any other OSError."""
     if error.errno not in FULL:
         raise error
     return await answer_refusal(request, busy(DISK_FULL))
@@ -59,7 +59,7 @@ async def _of_the_system(request: Request, error: OSError):
 
 @asynccontextmanager
 async def _tidying(site: Site):
-    """Forget old results while the server runs, also when nobody visits; end the workers when it stops."""
+    """Delete old results while the server runs, also without requests; end the workers when it stops."""
 
     async def tidy():
         while True:
@@ -75,7 +75,7 @@ async def _tidying(site: Site):
 
 
 def _telling(status: int, words: str = "", folder: Path | None = None):
-    """Return what answers with words, or an error's line: where this server keeps things is nobody's business."""
+    """Return an error handler that answers with `words`, or with the error's line without paths of this server."""
     kept = re.compile(rf"{re.escape(str(folder))}\S*/")
 
     async def tell(request: Request, error: Exception):

@@ -1,4 +1,4 @@
-"""What all addresses share: models, workers, store, and one way of doing a prediction."""
+"""State shared by all routes: models, workers, store, and the steps of a prediction."""
 
 import json
 import os
@@ -27,12 +27,12 @@ from cellcycle.files import hold, replace_json
 from cellcycle.images.formats import VENDOR_SUFFIXES
 from cellcycle.predict import Settings
 
-# Of a visitor; the braces are for what tells this server from others, which is kept beside what visitors gave.
+# Name of a visitor's cookie; the braces are for the id of this server, which is kept in the second file.
 COOKIE, OWN_NAME = "cellcycle_visitor_{}", ".server.json"
 
 
 async def received(parts, path: Path) -> None:
-    """Write a body to a file as it comes: a large one is never in memory."""
+    """Write a body to a file part by part, so that a large one is never in memory."""
     with open(path, "wb") as copy:
         async for part in parts:
             copy.write(part)
@@ -45,30 +45,30 @@ class Site:
         self.limits, self.models = limits, model_table(model_folders)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            # What an earlier run left unfinished is cleared: it must not be the work of another that is under way.
+            # Unfinished work in the folder is deleted at the start, so it must not belong to another running server.
             self._held = hold(folder)
         except BlockingIOError as error:
             remedy = "stop that one, or name another folder in CELLCYCLE_OUTPUT"
             raise SettingError(folder, "another server keeps its images there", remedy) from error
-        # Browsers tell servers of one host apart neither by their ports nor by where a proxy has them.
+        # Browsers share cookies between ports of one host, and between paths of a proxy, so each server has an id.
         if not (own := folder / OWN_NAME).exists():
             replace_json(own, new_id())
         name = COOKIE.format(json.loads(own.read_text("utf-8")))
-        # By HTTP, and by HTTPS: nothing that comes by HTTP can take the place of one that must not be read on its way.
+        # Names for HTTP and HTTPS: an answer by HTTP cannot overwrite a cookie with the prefix __Host-.
         self.cookies = name, f"__Host-{name}"
         self.store = Store(folder, limits)
         self.work = Work(limits, model_folders, self.store.folder / WORK)
         self.trainings = Trainings(limits, model_folders, self.store.folder / TRAINING)
 
     def close(self) -> None:
-        """End all work, and let the folder go."""
+        """End all work, and release the folder."""
         self.trainings.close()
         self.work.close()
         if self._held is not None:
             os.close(self._held)
 
     def routes(self, handlers: dict) -> list[Route]:
-        """Return a route for each method and address: its handler is given this site, visitor, request, and image."""
+        """Return a route per (method, path); handlers get this site, visitor, request, and the image's folder, if any."""
 
         def answering(handler):
             async def answer(request: Request):
@@ -78,7 +78,7 @@ class Site:
                 try:
                     return await handler(self, visitor, request, *images)
                 except FileNotFoundError as error:
-                    # Whatever a request finds gone below the visitor's folder, another of theirs removed.
+                    # A file missing below the visitor's folder was removed by another request of the same visitor.
                     if not Path(str(error.filename)).is_relative_to(self.store.folder / visitor.key):
                         raise
                     raise Refusal(404, "the image was removed while it was worked on") from error
@@ -88,7 +88,7 @@ class Site:
         return [Route(to, answering(handler), methods=[method]) for (method, to), handler in handlers.items()]
 
     def asked(self, visitor: Visitor, given) -> tuple[str, Settings, str]:
-        """Return what `settings_of` does; among the models is the one of this visitor's corrections, by its folder."""
+        """Return the same as `settings_of`; the visitor's own model is allowed too, and returned as its folder."""
         refuse_repeated(given)
         own = visitor.trained()
         try:
@@ -98,15 +98,15 @@ class Site:
         return str(own[0]) if own and model == OWN else model, settings, how
 
     async def in_words(self, name: str, function, *arguments, **options):
-        """Do work on an image as `Work.run`; where it breaks a limit, that is said of the image by its owner's name."""
+        """Run `Work.run` for an image; a LimitError becomes an ImageError with the visitor's name of the image."""
         try:
             return await self.work.run(function, *arguments, **options)
         except LimitError as error:
             raise ImageError(name, error.finding, "cut it into smaller fields, or export it again") from error
 
     async def take(self, folder: Path, name: str, parts) -> Path:
-        """Keep an upload, which comes in parts, in a folder; return its file."""
-        # The formats of vendors are known by their suffixes; no other is kept.
+        """Store an upload, which comes in parts, in a folder; return its path; ImageError if it is too large."""
+        # Vendors' formats are recognised by their suffixes; other suffixes are dropped.
         suffix, most = Path(name).suffix.lower(), self.limits.file_mb
         path = folder / ("upload" + suffix * (suffix in VENDOR_SUFFIXES))
         await received(parts, path)
@@ -116,9 +116,9 @@ class Site:
         return path
 
     async def read(self, path: Path, name: str, settings: Settings, is_gone=None) -> None:
-        """Read the file of an upload into the `plane` of its folder; delete it when it was read.
+        """Read an uploaded file into the folder `plane` beside it, then delete the file.
 
-        A small file may hold a large plane: at its turn there must still be room on the disk, see `Store.check_room`.
+        A small file may contain a large plane, so disk space is checked again before it is read.
         """
         folder = path.parent
 
@@ -134,17 +134,17 @@ class Site:
             self.store.measure(folder)
 
     async def together(self, planes, names, model: str, settings: Settings, how: str, plate_map=None, **options):
-        """Do as `groups.together`, when the nuclei of all planes were found."""
+        """Find the nuclei of all planes, then run `groups.together`."""
         if how == "slide" or (how == "together" and len(planes) > 1):
             for name, plane in zip(names, planes, strict=True):
-                with suppress(ImageError):  # its own call says why
+                with suppress(ImageError):  # the call of the image reports it
                     await self.in_words(name, worker.find, plane, model, settings, **options)
         return await self.work.run(groups.together, planes, names, model, settings, how, plate_map)
 
     async def look(self, visitor: Visitor, image: Path, given: dict, model: str, settings: Settings, *error) -> dict:
-        """Call the nuclei of an image that was read, and keep the result beside what was `given`: its name, its key.
+        """Call the nuclei of an image that was read; store the result with `given` (name and key), and return all.
 
-        After an `error` of that, which its rows tell, it has none.
+        With an `error` of such a call the image gets no nuclei, and its rows contain the error.
         """
         name = given["name"]
         call = f"call-{new_id()}"
@@ -152,10 +152,10 @@ class Site:
         return visitor.keep(image, given | {"call": call} | summary)
 
     async def made(self, visitor: Visitor, download: str, function, *arguments, of: str = "") -> Response:
-        """Answer with what a function of a worker makes, as a file to save; `of` is the image that it is of."""
+        """Answer with the result of a worker's function as a file to save; `of` is the name of its image, if any."""
         with self.work.admitted(visitor.key):
             content = await (self.in_words(of, function, *arguments) if of else self.work.run(function, *arguments))
-        # The name of a model may be of any script, which a header cannot hold.
+        # The name of a model may contain any letters, but a header only ASCII.
         headers = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(download, safe='')}"}
-        # Not what the system says of types of files: some say other things.
+        # Not the system's table of file types, which differs between systems.
         return Response(content, media_type=MimeTypes().guess_type(download)[0], headers=headers)

@@ -1,6 +1,6 @@
 """Trainings on visitors' corrections: one at a time in the whole server, in a child with limits, stopped on demand.
 
-Who comes while another's runs is put at the end of a queue, each visitor once: nobody keeps the place.
+Further visitors wait in a queue, each with at most one training.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from cellcycle.datasets.nuclei import FEWEST
 from cellcycle.errors import CellCycleError, LimitError, SettingError
 from cellcycle.files import replace_json
 
-# Visitors of whose last training it is known how it ended.
+# Number of visitors for whom the outcome of the last training is kept.
 _MOST_KNOWN = 200
 _STARTED_ANEW = "the server was started anew, which ended your training; your corrections are kept: train again"
 
 
 @dataclass
 class _Training:
-    """A training that runs, in a child of its own that ends with it, or waits for that."""
+    """A training that runs in its own child process (`child`), or waits (`child` is None)."""
 
     visitor: Visitor
     child: Confined | None = None
@@ -39,11 +39,11 @@ class _Training:
 
 
 class Trainings:
-    """Where trainings run; what they make is kept with its visitor."""
+    """Runs the trainings of all visitors; the models are stored with their visitors."""
 
     def __init__(self, limits: Limits, folders, folder: Path):
         self._limits, self._folders, self._folder = limits, tuple(folders), folder
-        # By visitor; the first of them runs. The next run of the server finds in a file whose trainings ended with it.
+        # By visitor; the first one runs. A file keeps the queue, so that a new server knows which trainings were ended.
         self._queue: dict[str, _Training] = {}
         self._queued = folder.with_name(f"{folder.name}-queue.json")
         left = json.loads(self._queued.read_text("utf-8")) if self._queued.exists() else []
@@ -52,7 +52,7 @@ class Trainings:
         self.missing = fine_tune.missing()
 
     def start(self, visitor: Visitor) -> None:
-        """Begin a training on all that a visitor corrected, or put it at the end of the queue."""
+        """Start a training on all corrections of a visitor, or put it at the end of the queue."""
         if self.missing:
             raise Refusal(501, self.missing)
         place = self._place(visitor)
@@ -63,7 +63,7 @@ class Trainings:
         if len(self._queue) > self._limits.train_waiting:
             raise busy("too many trainings are waiting")
         _given(visitor)
-        # A full disk is told before the visitor has a place: nothing would be done at it.
+        # Write the file first: if the disk is full, the visitor must not get a place in the queue.
         replace_json(self._queued, [*self._queue, visitor.key])
         self._queue[visitor.key] = _Training(visitor)
         self._ended.pop(visitor.key, None)
@@ -71,12 +71,12 @@ class Trainings:
             self._task = asyncio.create_task(self._work())
 
     def state(self, visitor: Visitor) -> dict:
-        """Say how far a visitor's training is, how the last one ended, and what the last model is."""
+        """Return the state of a visitor's training, the problem of the last one, and the last model's data."""
         place, trained = self._place(visitor), visitor.trained()
         return {
             "missing": self.missing,
             "running": self._progress() if place == 0 else None,
-            "waiting": place or None,  # so many come first
+            "waiting": place or None,  # number of trainings before this one
             "problem": self._ended.get(visitor.key, ""),
             "model": trained and trained[1],
         }
@@ -95,7 +95,7 @@ class Trainings:
             self._leave(visitor.key)
 
     def _leave(self, key: str) -> None:
-        # Where the server ends, none is in the queue any more. Those that wait have their turn on a full disk, too.
+        # At the end of the server the queue is already empty. A full disk must not stop the trainings that wait.
         if self._queue.pop(key, None):
             with suppress(OSError):
                 replace_json(self._queued, list(self._queue))
@@ -109,7 +109,7 @@ class Trainings:
         self._queue.clear()
 
     async def _work(self) -> None:
-        """Do one training after the other until none waits."""
+        """Run one training after the other until none waits."""
         while self._queue:
             key, training = next(iter(self._queue.items()))
             problem = await self._train(training)
@@ -119,7 +119,7 @@ class Trainings:
                 self._ended = dict([*self._ended.items(), (key, problem)][-_MOST_KNOWN:])
 
     async def _train(self, training: _Training) -> str:
-        """Train; return why there is no model, or "" where there is one."""
+        """Train; return "" if a model was made, else the reason."""
         visitor, limits, work = training.visitor, self._limits, self._folder / "work"
         try:
             given = _given(visitor)
@@ -141,20 +141,20 @@ class Trainings:
                 logging.getLogger(__name__).exception("a training failed")
             return "the training failed; try it again"
         finally:
-            # All of it is gone before the next begins, in the same folder.
+            # The next training uses the same folder, so remove everything first.
             if training.child is not None:
                 await anyio.to_thread.run_sync(training.child.close)
                 shutil.rmtree(work, ignore_errors=True)
 
     def _progress(self) -> list[int]:
-        """Return the epochs done and in all of the training that runs."""
+        """Return [epochs done, epochs in all] of the running training; [0, 0] before the first."""
         with suppress(OSError, ValueError):
             return json.loads((self._folder / "work" / fine_tune.PROGRESS).read_text())
         return [0, 0]
 
 
 def _given(visitor: Visitor) -> list:
-    """Return what a visitor corrected, or refuse what nothing can be learned from."""
+    """Return a visitor's corrections; SettingError if fewer than two classes have enough of them."""
     given = visitor.corrected()
     if len(fine_tune.usable(given)) < 2:
         finding, remedy = f"no two phases have {FEWEST} labelled nuclei each", "label more, those called right too"

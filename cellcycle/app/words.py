@@ -1,4 +1,4 @@
-"""What the command line says, in the words of the page: its options are fields there, or there is none."""
+"""Rewrites messages of the command line for the page, where options are fields, or do not exist."""
 
 import re
 
@@ -7,7 +7,7 @@ from cellcycle.errors import CellCycleError
 _FIELDS = {"channel": "DNA channel under Settings", "plane": "Plane under Settings"}
 _SUBJECTS = {"control": "Compare with", "is_slide": "All are of one slide",
              "pixel_size_um": "Pixel size under Settings"}  # fmt: skip
-# In order: what stands in a finding or a remedy, and what takes its place.
+# Patterns in a finding or remedy and their replacements, applied in this order.
 _WORDS = [
     (r" \(--\w+ on the command line\)", ""),
     (r"with (channel|plane)=(\d?)( \(--\1\))?", lambda one: f"as {_FIELDS[one[1]]}{one[2] and ': '}{one[2]}"),
@@ -22,9 +22,9 @@ _NO_MASKS = "no masks are taken here"
 
 
 def in_page_words(error: CellCycleError) -> CellCycleError:
-    """Return an error for a visitor: what it says of options of the command is said of the page.
+    """Return the error with options of the command replaced by fields of the page.
 
-    Of alternatives in a remedy, those that the page does not have are left out.
+    Alternatives in a remedy that the page does not have are left out.
     """
     finding, remedy = (_in_words(str(text)) for text in (error.finding, error.remedy))
     ways = remedy.split(", or ")

@@ -16,14 +16,14 @@ from cellcycle.confine import Confined, LimitError
 from cellcycle.errors import CellCycleError
 from cellcycle.files import FULL
 
-# Requests of one visitor that are worked on or wait: the others come to their turn.
+# Most requests of one visitor that run or wait, so that other visitors get their turn.
 _MOST_OF_ONE = 4
 
 
 class Work:
-    """Where requests get their work done, with the model folders of the server's owner.
+    """Runs the work of requests in child processes, with the model folders of the server's owner.
 
-    What stands in `scratch`, for temporary files of the work, at the next start is a killed run's.
+    `scratch` is the folder for temporary files of the work; what it contains at the start is from a killed run.
     """
 
     def __init__(self, limits: Limits, folders, scratch: Path):
@@ -35,16 +35,16 @@ class Work:
         self._admitted: Counter[str] = Counter()
 
     def refuse_excess(self, visitor: str = "") -> None:
-        """Send a request away where too many are waiting already: also before its body, which would lie on the disk."""
+        """Refuse a request if too many are waiting; also called before its body is received and stored."""
         n_waiting = self._admitted.total() - self._limits.at_once
         if n_waiting >= self._limits.waiting or (visitor and self._admitted[visitor] >= _MOST_OF_ONE):
             raise busy("too many images are waiting")
 
     @contextmanager
     def admitted(self, visitor: str = ""):
-        """Take a request in, see `refuse_excess`.
+        """Admit a request while the block runs, or refuse it, see `refuse_excess`.
 
-        It has come whole by then: one that its client never ends would keep the place of another.
+        The whole body must have been received: a request that never ends would keep the place of others.
         """
         self.refuse_excess(visitor)
         self._admitted[visitor] += 1
@@ -55,16 +55,16 @@ class Work:
             self._admitted += Counter()
 
     async def run(self, function, *arguments, is_gone=None):
-        """Call a function of `cellcycle.app.worker` in a child process, in turn, unless whoever asked is gone by then.
+        """Call a function of `cellcycle.app.worker` in a child process, when its turn comes.
 
-        What the function raises is a `CellCycleError`, in the words of the page, or a `FileNotFoundError` where its
-        files were removed; a `LimitError` says whatever else became of the call.
+        Raises Refusal if the client has left by then or the disk is full, the function's `CellCycleError` in the words
+        of the page, `FileNotFoundError` if files were removed, and `LimitError` for anything else.
         """
         async with self._turns:
             if is_gone is not None and await is_gone():
                 raise Refusal(499, "whoever asked has left")
             child = self._idle.pop()
-            # A strange file is given less time than the nuclei of a plane that was read.
+            # Reading an unknown file gets less time than work on a plane that was read.
             child.seconds = self._limits.read_s if function is worker.read else self._limits.work_s
             try:
                 return await anyio.to_thread.run_sync(child, function, *arguments, abandon_on_cancel=True)
@@ -75,7 +75,7 @@ class Work:
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in FULL:
                     raise busy(DISK_FULL) from None
-                # Often for want of memory, which a child that goes on would want again.
+                # Often the memory limit was reached: a new child starts with free memory.
                 logging.getLogger(__name__).exception("a worker failed")
                 child.renew()
                 raise LimitError("image", "the work on it failed", "try it again, or export the image again") from error
@@ -83,6 +83,6 @@ class Work:
                 self._idle.append(child)
 
     def close(self) -> None:
-        """End the child processes, and what they are at."""
+        """End the child processes and their work."""
         for child in self._all:
             child.close()

@@ -1,6 +1,6 @@
-"""What is done with images: in child processes, where a file that takes too long or too much memory hurts nobody.
+"""Work on images, done in child processes, so that a file that takes too long or too much memory harms no one else.
 
-Functions take and give plain values and folders of `cellcycle.app.store`; none of them knows of visitors or requests.
+Functions take and return plain values and folders of `cellcycle.app.store`; none knows visitors or requests.
 """
 
 import hashlib
@@ -38,19 +38,19 @@ from cellcycle.predict.overlay import draw_overlay, stretched
 from cellcycle.predict.words import model_taken
 from cellcycle.review import BOX_COLUMNS, NONE, classes_of, reasons, rounded, sureness
 
-# A picture for the screen is not larger than this; outlines are drawn over it at any size.
+# Longest side of a picture for the screen; the browser draws outlines over it at any zoom.
 _VIEW_PX = 4096
 _SHORT_OF_PACKAGE = "this server cannot read this kind of file", "export it as OME-TIFF or TIFF and give that"
 _PLANE, _HASH = "plane.npz", "sha256"
-# In the folder of a call: the numbers of its nuclei.
+# File in the folder of a call with the numbers of its nuclei.
 NUMBERS = "numbers.json"
 _models: dict = {}
 
 
 def start(folders, scratch: Path) -> None:
-    """Load the models and all that a call needs, once a process, before its memory is limited.
+    """Load the models and all that a call needs, once per process, before its memory is limited.
 
-    What is loaded later would count against a call; and OpenBLAS, where it gets no memory at first, waits for ever.
+    What is loaded later would count towards the limit of a call; and OpenBLAS hangs if its first allocation fails.
     """
     import cellcycle.app.fine_tune  # noqa: F401
 
@@ -62,7 +62,7 @@ def start(folders, scratch: Path) -> None:
     prediction = _predictor(next(iter(_models)), Settings("nucleus")).predict(np.exp(-(y**2) - x**2))
     draw_overlay(prediction, classes_of(prediction.columns))
     _shown(prediction)
-    # Arrow, under the tables, reserves a gigabyte of addresses at once.
+    # Arrow, which pandas uses for tables, reserves a gigabyte of address space at once.
     _rows_as("csv", prediction)
 
 
@@ -77,7 +77,7 @@ def checkpoint_of(model: str) -> Checkpoint:
 
 
 def begun_from(model: str) -> str:
-    """Return the model of this server that a model is or was trained from; "" where there is none."""
+    """Return the name of the server's model that a model is, or was trained from; "" if there is none."""
     return max((n for n in _named() if model == n or model.startswith(f"{n}-corrected-")), key=len, default="")
 
 
@@ -86,14 +86,14 @@ def _named() -> dict[str, Checkpoint]:
 
 
 def read(path: Path, name: str, settings: Settings, megapixels: float, folder: Path) -> None:
-    """Read a file into a folder: its plane without loss, its hash, and a picture for the screen; the file stays.
+    """Read a file; write its plane without loss, its hash, and a picture for the screen into a folder.
 
-    An `ImageError` is in words for visitors, under the owner's name of the file.
+    The file is not deleted. An `ImageError` names the file as its visitor does, without a path of this server.
     """
     try:
         plane = replace(read_plane(path, settings.channel, settings.plane), path=name)
     except CellCycleError as error:
-        path.stat()  # a file that was removed meanwhile is no image's fault
+        path.stat()  # raises FileNotFoundError if the file was removed meanwhile
         remedy, finding = error.remedy, str(error.finding).replace(str(path), name).replace(str(path.parent), "")
         if "pip install" in f"{finding} {remedy}":
             finding, remedy = _SHORT_OF_PACKAGE
@@ -110,14 +110,14 @@ def read(path: Path, name: str, settings: Settings, megapixels: float, folder: P
 
 
 def found_file(plane: Path, model: str, settings: Settings) -> Path:
-    """Return the file in which the nuclei of a plane are kept: one for each way to find them."""
+    """Return the file for the nuclei of a plane; its name depends on the settings that affect segmentation."""
     scale = _predictor(model, settings).checkpoint.input_rule.scale
     way = hashlib.sha256(repr((settings.kind, settings.pixel_size_um, settings.segmentation, scale)).encode())
     return plane / f"found-{way.hexdigest()[:16]}.npz"
 
 
 def find(plane: Path, model: str, settings: Settings) -> None:
-    """Find the nuclei of a plane and keep them, unless that was done; what cannot be found, `call` says."""
+    """Find and store the nuclei of a plane, unless stored already; `call` reports errors."""
     file = found_file(plane, model, settings)
     if not file.exists() and (plane / _PLANE).exists():
         for older in plane.glob("found-*"):
@@ -126,7 +126,7 @@ def find(plane: Path, model: str, settings: Settings) -> None:
 
 
 def rows(plane: Path, model: str, settings: Settings, error: ImageError | None = None) -> tuple[str, str]:
-    """Return the rows of a plane, or of an image not read, as `cellcycle predict --format json`; and its note."""
+    """Return the rows of a plane, or of an unreadable image, as `cellcycle predict --format json`; and its note."""
     prediction, _ = _predicted(plane, model, settings, error)
     return _rows_as("json", prediction), prediction.plane_note
 
@@ -141,9 +141,9 @@ def _predicted(plane: Path, model: str, settings: Settings, error=None) -> tuple
 
 
 def call(plane: Path, model: str, settings: Settings, folder: Path, error: ImageError | None = None) -> dict:
-    """Call the nuclei of a plane; write all that the page shows of them, and return what its summary says.
+    """Call the nuclei of a plane; write all that the page shows into `folder`, and return the summary.
 
-    With the `error` of such a call it is shown without nuclei, and will be called again, whatever is asked for next.
+    With the `error` of an earlier call the image has no nuclei; its empty `way` makes the page call it again.
     """
     if error is None:
         find(plane, model, settings)
@@ -182,13 +182,13 @@ def call(plane: Path, model: str, settings: Settings, folder: Path, error: Image
 
 
 def overlay(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
-    """Return the file of `cellcycle predict --overlay`, by what was said of nuclei."""
+    """Return the file of `cellcycle predict --overlay`, with the corrections `said`."""
     with _written(plane, folder, said, "overlay") as (picture,):
         return picture.read_bytes()
 
 
 def outlines(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
-    """Return the files of `cellcycle predict --masks --outlines --rois`, by what was said of nuclei, zipped."""
+    """Return the files of `cellcycle predict --masks --outlines --rois`, with the corrections `said`, zipped."""
     with _written(plane, folder, said, "masks", "outlines", "rois") as files:
         return zipped(files)
 
@@ -196,7 +196,7 @@ def outlines(plane: Path, folder: Path, said: dict[str, str]) -> bytes:
 @contextmanager
 def _written(plane: Path, folder: Path, said: dict[str, str], *extras: str) -> Iterator[list[Path]]:
     prediction = as_said(stored(plane, folder), said)
-    # Where the image lies on this server is not for visitors.
+    # Do not show visitors a path of this server.
     prediction = replace(prediction, plane=replace(prediction.plane, path=""))
     with tempfile.TemporaryDirectory() as made:
         wanted = Extras(**dict.fromkeys(extras, made))
@@ -208,7 +208,7 @@ def _written(plane: Path, folder: Path, said: dict[str, str], *extras: str) -> I
 
 
 def zipped(files, folder: str = "") -> bytes:
-    """Return files as a ZIP file, under their names after that of a folder."""
+    """Return files as a ZIP file; their names are prefixed by `folder`."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
@@ -217,7 +217,7 @@ def zipped(files, folder: str = "") -> bytes:
 
 
 def occlusion(plane: Path, folder: Path, row: int) -> bytes:
-    """Return what the call of a nucleus rests on, see `cellcycle.predict.occlusion`."""
+    """Return the occlusion map of a nucleus as PNG, see `cellcycle.predict.occlusion`."""
     prediction = stored(plane, folder)
     if prediction.checkpoint is None:
         raise ImageError(prediction.image, "the model of its calls is no longer kept", "call the image again")
@@ -226,7 +226,7 @@ def occlusion(plane: Path, folder: Path, row: int) -> bytes:
 
 @contextmanager
 def told_as(name: str, path: Path | None, it: str = "it") -> Iterator[None]:
-    """Raise an error of the block as a `DataError` that says `name` and `it` in place of a path of this server."""
+    """Turn an error of the block into a `DataError` with `name` or `it` in place of `path`, a path of this server."""
     try:
         yield
     except CellCycleError as error:
@@ -235,7 +235,7 @@ def told_as(name: str, path: Path | None, it: str = "it") -> Iterator[None]:
 
 
 def stored(plane: Path, folder: Path) -> ImagePrediction:
-    """Return a prediction as `call` wrote it."""
+    """Return the prediction that `call` wrote; without a checkpoint if that is no longer kept."""
     known = json.loads((folder / "columns.json").read_text("utf-8"))
     columns, plane_kept = known["columns"], kept(plane / _PLANE)[0]
     labels = np.load(folder / "labels.npy", allow_pickle=False).astype(np.int32)
@@ -250,7 +250,7 @@ def stored(plane: Path, folder: Path) -> ImagePrediction:
 
 
 def as_said(prediction: ImagePrediction, said: dict[str, str]) -> ImagePrediction:
-    """Return a prediction that calls nuclei what was `said`, number -> class; what is "none" is left out."""
+    """Return the prediction with the labels `said` (number -> class) as calls, without nuclei labelled "none"."""
     columns = prediction.columns
     numbers = [str(int(number)) if np.isfinite(number) else "" for number in columns["nucleus_id"]]
     columns = columns | {"call": list(map(said.get, numbers, columns["call"]))}
@@ -266,7 +266,7 @@ def _rows_as(name: str, prediction: ImagePrediction) -> str:
 
 
 def _shown(prediction: ImagePrediction) -> dict:
-    """Return what the page shows of each nucleus, in plain columns."""
+    """Return the page's data on the nuclei, as lists in the order of the nuclei."""
     plane, nuclei = prediction.plane, prediction.nuclei
     is_nucleus = np.isfinite(prediction.columns["nucleus_id"])
     columns = {name: list(compress(values, is_nucleus)) for name, values in prediction.columns.items()}
@@ -277,12 +277,12 @@ def _shown(prediction: ImagePrediction) -> dict:
     classes, ids = classes_of(columns), list(map(int, columns["nucleus_id"]))
     dna, unit = column("dna_copies"), "N"
     if ids and dna.count(None) == len(dna):
-        # Without a G1 peak it is told by the median nucleus.
+        # Without a G1 peak, DNA is given relative to the median nucleus.
         amounts = np.array(columns["integrated_dna"], float)
         dna, unit = [rounded(amount, 3) for amount in amounts / np.nanmedian(amounts)], "median"
     strange, known = np.zeros(len(ids)), prediction.checkpoint and prediction.checkpoint.confidence
     if known and known.strangeness:
-        # How unlike the training cells each is, 0 to 1, by the model's own measure.
+        # Dissimilarity to the training cells, 0 to 1, by the model's own measure.
         strange = 1 - known.strangeness.p_values(shape_features(columns))
     return {
         "image": prediction.image,
@@ -305,7 +305,7 @@ def _shown(prediction: ImagePrediction) -> dict:
         "dna": dna,
         "area": column("area_um2", 1),
         "strange": [rounded(share, 4) for share in strange],
-        # The largest part of each, as x, y, x, y, ...
+        # The part of each outline with most points, as x, y, x, y, ...
         "outline": [max(parts, key=len).ravel().tolist() for parts in outlines_of(nuclei.labels, ids)],
     }
 
