@@ -68,7 +68,7 @@ class Site:
             os.close(self._held)
 
     def routes(self, handlers: dict) -> list[Route]:
-        """Return a route per (method, path); handlers get this site, visitor, request, and the image's folder, if any."""
+        """Return a route per (method, path); a handler gets this site, visitor, request, and image folder, if any."""
 
         def answering(handler):
             async def answer(request: Request):

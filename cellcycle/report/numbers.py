@@ -35,7 +35,7 @@ class Experiment:
     `table` holds all rows, with `arm` (condition and dose, else well, else image), `place` (plate, else group read
     together, else slide), `unit` (well, else image), its `unit_name` and `image_name` on the page, `is_bare` (without a
     condition, while others have one), `is_nucleus`, `is_counted`, `l_<class>` (probabilities without the prior of the
-    calls), and `f_<phase>` (`with_likelihoods`). `arms` are sorted by condition and dose, the `control` ("": none) first.
+    calls), `f_<phase>` (`with_likelihoods`). `arms` are sorted by condition and dose, the `control` ("": none) first.
     """
 
     table: pd.DataFrame

@@ -1,5 +1,5 @@
 "use strict";
-// Everything that comes from the table is put on the page as text, never as HTML.
+// Everything from the table is shown as text, never as HTML.
 const { about, nuclei } = JSON.parse(document.getElementById("data").textContent);
 const one = (id) => document.getElementById(id);
 const NONE = about.none;
@@ -26,7 +26,7 @@ function make(tag, className, text) {
   return element;
 }
 
-// ---- what the browser keeps
+// ---- labels stored by the browser
 
 const stored = () => JSON.parse(localStorage.getItem(KEY) || "{}");
 
@@ -43,7 +43,7 @@ function recall() {
   }
 }
 
-// Another tab, or a page of more nuclei of this table, may have kept labels meanwhile: only this one is changed.
+// Change only this label: another tab, or a page with more nuclei of this table, may have stored others meanwhile.
 function keep(row) {
   try {
     localStorage.setItem(KEY, JSON.stringify({ ...stored(), [row]: labels.get(row) }));

@@ -1,9 +1,9 @@
-// The server's addresses; every answer that is no success becomes an error with one sentence.
+// The server's routes; every answer without success becomes an error with one sentence.
 
-/** Return how the text of a file begins; an error where the browser cannot read it. */
+/** Return the first n bytes of a file as text; throw if the browser cannot read it. */
 export async function beginning(file, n) {
   try {
-    return await (file.size ? file.slice(0, n) : file).text(); // of nothing a part is always read
+    return await (file.size ? file.slice(0, n) : file).text(); // a part of an empty file can always be read, so read the file
   } catch {
     throw new Error('the browser cannot read it; was it moved or changed, or its drive taken away?');
   }
@@ -12,7 +12,7 @@ export async function beginning(file, n) {
 async function asked(path, options = {}) {
   let answer;
   const { body } = options;
-  // A folder, or a file that went away, would look like a lost connection.
+  // Else fetch would report a folder, or a file that is gone, as a lost connection.
   if (body instanceof File) await beginning(body, 1);
   try {
     answer = await fetch(path, { credentials: 'same-origin', ...options });
@@ -37,10 +37,10 @@ export const together = (settings, signal) => json(`api/together?${query(setting
 export const plateMap = (table) => json('api/map', { method: 'POST', body: table });
 export const dropMap = () => json('api/map', { method: 'DELETE', keepalive: true });
 export const summary = (control) => json(`api/summary.json?${query({ control })}`);
-/** Say of nuclei, by their numbers, what they are, "" to take it back; `found` names the finding that numbered them. */
+/** Send labels of nuclei by number, "" to remove one; `found` is the hash of the nuclei that have these numbers. */
 export const correct = (id, found, said) => {
   const body = JSON.stringify(said);
-  // It outlives the page; a browser refuses that to large bodies.
+  // keepalive lets the request outlive the page; browsers refuse it for large bodies.
   return json(`api/images/${id}/corrections?${query({ found })}`, { method: 'PUT', body, keepalive: body.length < 60_000 });
 };
 export const again = (table) => json('api/corrections', { method: 'POST', body: table });

@@ -1,4 +1,4 @@
-// What is to be known of a model before it is believed: what it learned from, how well it does, its limits.
+// The card of a model: its training data, scores and limits.
 
 import { element } from './element.js';
 import { percent } from './state.js';
@@ -30,7 +30,7 @@ function measured(models) {
   return [element('table', { class: 'scores' }, element('thead', {}, element('tr', {}, element('td'), ...heads)), element('tbody', {}, ...rows))];
 }
 
-/** Return a card: one model, or two of which the first is for images with a clear G1 peak. */
+/** Return a card of one model, or of two, of which the first is for images with a clear G1 peak. */
 export function card({ title, models }) {
   const [anchored, plain] = models;
   const rule = plain && `Looks at each image first: where the DNA content of its nuclei shows a clear G1 peak, ${anchored.title} calls them; everywhere else ${plain.title}, which needs nothing but the picture.`;

@@ -1,11 +1,11 @@
-// Files that are dropped, and those of dropped folders.
+// Dropped files, and those in dropped folders.
 
-/** Return the files that were dropped, and of folders those that `isWanted`, also in the folders in them.
+/** Return the dropped files, and those in dropped folders, at any depth, for which `isWanted`.
  *
- * What cannot be taken is told in `skipped`.
+ * Reasons for folders that cannot be read are appended to `skipped`.
  */
 export async function dropped({ items }, isWanted, skipped) {
-  // All of them are asked for at once: later the browser has forgotten them.
+  // Get all of them at once, because the browser drops them after this event.
   const given = [...items].filter(({ kind }) => kind === 'file').map((item) => [item.webkitGetAsEntry(), item.getAsFile()]);
   return (await Promise.all(given.map(([entry, file]) => (entry?.isDirectory ? filesBelow(entry, isWanted, skipped) : file)))).flat();
 }
@@ -17,7 +17,7 @@ async function filesBelow(folder, isWanted, skipped) {
   }
   const [reader, entries] = [folder.createReader(), []];
   const some = () => new Promise((take, fail) => reader.readEntries(take, fail));
-  // A browser gives a hundred at a time.
+  // A browser returns at most a hundred entries per call.
   for (let next = await some(); next.length; next = await some()) entries.push(...next);
   const files = entries
     .filter(({ name, isDirectory }) => !name.startsWith('.') && (isDirectory || isWanted(name)))

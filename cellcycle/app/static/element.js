@@ -1,6 +1,6 @@
 export const get = (id) => document.getElementById(id);
 
-/** Return what has a part painted with the next picture of the screen, once, however often it is asked for till then. */
+/** Return a function that calls `paint` in the next animation frame, once, even if it is called several times. */
 export function onFrame(paint) {
   let isDue = false;
   return () => {
@@ -12,7 +12,7 @@ export function onFrame(paint) {
   };
 }
 
-/** Make an element. Texts, also those of a visitor's files, become text and never markup. */
+/** Make an element. Strings, also those from a visitor's files, become text, never markup. */
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -23,14 +23,14 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-/** Make a button that does something. */
+/** Make a button that calls `act`. */
 export function button(act, attributes, ...children) {
   const made = element('button', { type: 'button', ...attributes }, ...children);
   made.addEventListener('click', act);
   return made;
 }
 
-/** Replace what is in a part of the page; a button in focus keeps that: the one with its key, or its words. */
+/** Replace the content of a part of the page; focus stays on the button with the same key or text. */
 export function replace(part, ...children) {
   const keyOf = (one) => one.dataset.key ?? one.textContent;
   const key = part.contains(document.activeElement) ? keyOf(document.activeElement) : null;

@@ -6,12 +6,12 @@ import { all, images, on, percent } from './state.js';
 
 let look = async () => {};
 
-/** `asServer` shows the images as the server has them: that is what is counted. */
+/** `asServer` shows the images as the server has them, because those are counted. */
 export function beginComparing(asServer) {
   look = asServer;
 }
 
-/** Show the shares; of a control, the report tells how others differ from it. */
+/** Show the shares; differences to a control are in the report. */
 async function show() {
   const rows = get('shares');
   rows.replaceChildren(element('p', { class: 'quiet', role: 'status' }, 'Counting ...'));

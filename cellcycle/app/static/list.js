@@ -1,17 +1,17 @@
-// The nuclei as a table or as a gallery, in one order; only what is in sight is drawn.
+// The nuclei as a table or as a gallery, in one order; only visible ones are drawn.
 
 import { markOf } from './marks.js';
 import { NONE, changed, choose, classes, colourOf, dnaOf, focus, guessed, images, on, percent, phaseOf, state, step } from './state.js';
 import { drawNucleus } from './viewer.js';
 import { button, element, get } from './element.js';
 
-// As high as the text of the browser is large.
+// Heights scale with the browser's font size.
 const REM_PX = parseFloat(getComputedStyle(document.documentElement).fontSize);
 const ROW_PX = 1.75 * REM_PX;
-const TILE_PX = 80 + 1.25 * REM_PX; // of a row of tiles, the gap included
+const TILE_PX = 80 + 1.25 * REM_PX; // height of a row of tiles, with the gap
 const table = get('table');
 const gallery = get('gallery');
-const wall = gallery.firstElementChild; // as high as all tiles would be
+const wall = gallery.firstElementChild; // has the height of all tiles
 const wanted = get('wanted');
 const order = get('order');
 const ORDERS = [
@@ -19,7 +19,7 @@ const ORDERS = [
   ['dna', 'Most DNA first'], ['area', 'Largest first'],
 ];
 const swatch = (nucleus) => element('i', { class: `swatch mark${markOf(nucleus)}`, colour: colourOf(nucleus) });
-// What falls where the others rise, at the first press.
+// Columns that are sorted in descending order at the first click.
 const FALLING = ['dna', 'area'];
 const columns = () => [
   ...(images.size > 1 ? [['name', 'Image', (n) => n.name]] : []),
@@ -32,11 +32,11 @@ const columns = () => [
   ['area', 'Area', (n) => (n.area == null ? '' : `${Math.round(n.area)}\u00a0µm²${guessed(images.get(n.image))}`)],
   ['why', 'Worth a look because', (n) => n.why],
 ];
-// Where the parts of the page stand one below the other (style.css).
+// Whether the parts of the page are below each other (style.css).
 const isStacked = matchMedia('(max-width: 62.5em), (max-height: 40em)');
 let isGallery = false;
-let isPrinted = false; // then all of it
-let anchor = null; // where a range of shift and a click begins
+let isPrinted = false; // then all nuclei are drawn
+let anchor = null; // first nucleus of a range chosen by shift and click
 
 function choices() {
   const names = classes();
@@ -100,7 +100,7 @@ function sortBy(by) {
   listAgain();
 }
 
-/** List anew; what is in focus stays in sight. */
+/** Update the list; the nucleus in focus stays visible. */
 function listAgain() {
   changed();
   mark();
@@ -108,7 +108,7 @@ function listAgain() {
 
 const across = () => Math.max(1, getComputedStyle(wall).gridTemplateColumns.split(' ').length);
 
-/** Make the tiles in sight, with room for the others above and below; those that stay are not drawn again. */
+/** Make the visible tiles, with empty space for the others; tiles that stay are not drawn again. */
 function fillGallery() {
   const { listed } = state;
   const { scrollTop } = gallery;
@@ -120,7 +120,7 @@ function fillGallery() {
     const tile = before.get(nucleus) ?? tileOf(nucleus);
     tile.id = `tile-${nucleus.order}`;
     describe(tile);
-    // Again where the picture was not there.
+    // Draw again if the picture was not loaded before.
     if (!tile.classList.contains('drawn')) drawNucleus(tile.firstChild, nucleus).then((isDrawn) => tile.classList.toggle('drawn', isDrawn));
     tile.setAttribute('aria-selected', state.chosen.has(nucleus));
     tile.setAttribute('aria-posinset', top * wide + k + 1);
@@ -162,14 +162,14 @@ function clicked(event, nucleus) {
     if (isStacked.matches) get('nucleus').scrollIntoView({ block: 'nearest' });
     return;
   }
-  // From what was clicked last, or else is in focus, if it is listed.
+  // The range begins at the nucleus clicked last, else at the one in focus, if listed.
   const begin = [anchor, state.here, nucleus].find((n) => state.listed.includes(n));
   const [from, to] = [begin, nucleus].map((n) => state.listed.indexOf(n)).sort((a, b) => a - b);
   choose(state.listed.slice(from, to + 1), nucleus);
   anchor = begin;
 }
 
-/** Return what shows the list, how many stand in a row of it, and how high that is. */
+/** Return the visible part (gallery or table), its number of nuclei per row, and the height of a row. */
 const laidOut = () => (isGallery ? [gallery, across(), TILE_PX] : [table, 1, ROW_PX]);
 
 function mark() {
@@ -199,7 +199,7 @@ for (const part of [table, gallery]) {
   part.addEventListener('scroll', () => requestAnimationFrame(() => !part.hidden && fill()));
   new ResizeObserver(() => {
     if (part.hidden) return;
-    // What is in focus stays in sight, where it was.
+    // The nucleus in focus stays visible if it was.
     if (part.querySelector('.here')) mark();
     else fill();
   }).observe(part);

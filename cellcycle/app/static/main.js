@@ -1,4 +1,4 @@
-// The page: what a visitor gives, progress, settings, texts, keys.
+// The page: files, progress, settings, texts, keys.
 
 import * as api from './api.js';
 import { button, element, get, replace } from './element.js';
@@ -15,26 +15,26 @@ import { dropped } from './drop.js';
 
 const AT_ONCE = 2;
 let site = {};
-let running = new AbortController(); // of what is under way, first the page itself; null where nothing is
-let told = []; // what was noticed when the images were read together
-let isDue = false; // an image was removed while others were worked on: they may have leant on it
-const notTaken = new Map(); // of files that were given and did not arrive yet: key -> name
-const due = []; // files that were given while others were worked on
+let running = new AbortController(); // of the current work, first the loading of the page; null if there is none
+let told = []; // notes from reading the images together
+let isDue = false; // an image was removed during the work; the others may have depended on it
+const notTaken = new Map(); // files that have not arrived yet: key -> name
+const due = []; // files given during the current work
 
 // --- giving images ---
 
 const SETTINGS = ['model', 'kind', 'pixel_size_um', 'channel', 'plane'];
 const settings = () => Object.fromEntries(SETTINGS.map((id) => [id, get(id).value.trim()]));
 
-/** Keep by which settings images are called, for a page that is loaded again. */
+/** Store the settings of the last call, for a page that is loaded again. */
 const keepSettings = () => localStorage.setItem('settings', JSON.stringify({ ...settings(), how: get('how').value }));
 
-/** Show the settings by which images were last called. */
+/** Show the settings of the last call. */
 function showSettings() {
   const kept = JSON.parse(localStorage.getItem('settings') ?? '{}');
   for (const id of [...SETTINGS, 'how']) {
     get(id).value = kept[id] ?? '';
-    if (get(id).selectedIndex < 0) get(id).selectedIndex = 0; // a choice that is no longer there
+    if (get(id).selectedIndex < 0) get(id).selectedIndex = 0; // the stored choice no longer exists
   }
 }
 
@@ -66,7 +66,7 @@ function progress(words, share = null) {
   get('progress').hidden = false;
 }
 
-/** Do a task for each item, a few at a time; one that fails is named and stops no other. Say whether all were tried. */
+/** Run a task for each item, a few at a time; a failed one is reported and stops no other. Return whether all were tried. */
 async function each(items, name, signal, task) {
   const [start, waiting] = [Date.now(), [...items]];
   let done = 0;
@@ -93,7 +93,7 @@ async function each(items, name, signal, task) {
   return !signal.aborted;
 }
 
-/** Try again what the server has no room for now, or did not hear: it is told whether that is the first time. */
+/** Run a task, and again if the server is busy or does not answer; the task gets whether it is a repetition. */
 async function retried(task, signal) {
   for (let again = 0; ; again += 1) {
     try {
@@ -119,7 +119,7 @@ async function take(...known) {
 const isTable = (name) => /\.(csv|tsv)$/i.test(name);
 const isSheet = (name) => /\.(xlsx?|xlsm|ods|numbers)$/i.test(name);
 
-/** Take files: now, or when what is under way is done. */
+/** Take files: now, or when the current work is done. */
 function give(files) {
   clearOld();
   due.push(...files);
@@ -150,7 +150,7 @@ async function giveDue() {
     });
     await takeTables(tables);
     notTaken.clear();
-    // What was cancelled on its way may have arrived.
+    // A cancelled upload may have arrived nevertheless.
     if (!isDone) await asServer().catch(() => null);
     else if (images.size > (tables.length ? 0 : 1)) await readTogether(signal);
   });
@@ -160,17 +160,17 @@ const onTheirWay = () => [...notTaken, ...due.map(({ name }) => [null, name])];
 window.addEventListener('beforeunload', (event) => onTheirWay().length && event.preventDefault());
 window.addEventListener('pagehide', () => sessionStorage.setItem('not-taken', JSON.stringify(onTheirWay())));
 
-/** Say which files the page that was left in this tab had not yet given. */
+/** Report the files that were not uploaded when the page was last left in this tab. */
 function tellNotTaken() {
   const left = JSON.parse(sessionStorage.getItem('not-taken') ?? '[]');
   const names = left.filter(([key]) => !site.images.some((about) => about.key === key)).map(([, name]) => name);
   if (names.length) problem(`The page was left before all files had arrived; give these again: ${names.join(', ')}`);
 }
 
-/** Return what is known of a file that the server has, though its answer was lost. */
+/** Return the server's data on a file whose answer was lost; undefined if it did not arrive. */
 const arrived = async (key) => (await api.visit()).images.find((about) => about.key === key);
 
-/** Take a plate map, and tables of corrections that were saved before; of several maps none is meant more than others. */
+/** Take a plate map, and saved tables of corrections; several maps are refused, because none can be preferred. */
 async function takeTables(tables) {
   const [maps, others] = [[], []];
   for (const table of tables) {
@@ -201,7 +201,7 @@ async function takeTable(table, isMap) {
   }
 }
 
-/** Let a visitor's own model be chosen, or no longer. */
+/** Add a visitor's own model to the choices, or remove it (`card` is null). */
 function ownModel(card) {
   const old = get('model').querySelector(`option[value="${OWN}"]`);
   site.models = [...site.models.filter(({ name }) => name !== OWN), ...(card ? [card] : [])];
@@ -210,16 +210,16 @@ function ownModel(card) {
   else get('model').append(element('option', { value: OWN }, card.title));
 }
 
-/** Note for a page that is loaded again that its images are yet to be read together. */
+/** Store, for a page that is loaded again, whether its images must still be read together. */
 const unread = (is) => localStorage.setItem('unread', is ? 'yes' : '');
 
-/** Keep what was noticed when the images were read together: a page that is loaded again tells it, too. */
+/** Store the notes from reading the images together, so that a page that is loaded again shows them too. */
 function noticed(notes) {
   told = notes;
   sessionStorage.setItem('told', JSON.stringify(notes));
 }
 
-/** Let the images tell each other what they can, and call those again for which that, or a setting, is new. */
+/** Read the images together, and call again those for which shared data or settings changed. */
 const callAgain = () => alone(readTogether);
 
 async function readTogether(signal) {
@@ -237,18 +237,18 @@ async function readTogether(signal) {
   const refused = (error) => { isRefused = true; throw error; };
   const again = async ({ id }) => images.has(id) && take(await api.call(id, given, signal).catch(refused));
   if (await each(named, ({ name }) => name, signal, again) && !isDue) unread(false);
-  if (isRefused) await asServer(); // it has no nuclei any longer
+  if (isRefused) await asServer(); // a refused image has no nuclei any longer
   tell('read');
 }
 
-/** Show what the server has: another tab may have given images, called them otherwise, or removed them. False: nothing. */
+/** Show the server's images, which another tab may have added, called again or removed. Return false if it has none. */
 async function asServer() {
   const before = new Map([...images].map(([id, { about }]) => [id, about]));
   const visit = await api.visit();
-  // What was given, called or labelled here meanwhile is newer than the answer.
+  // Images added, called or labelled here during the request are newer than the answer.
   const isCurrent = ({ id }) => images.get(id)?.about === before.get(id);
   const known = visit.images.filter(isCurrent);
-  if (!visit.images.length) return false; // what is shown stays, to be given again
+  if (!visit.images.length) return false; // keep what is shown, so that the visitor can give it again
   const kept = new Set(visit.images.map(({ id }) => id));
   for (const { id, name } of [...before.values()].filter((about) => !kept.has(about.id) && isCurrent(about))) {
     if (lose(id)) problem(`${name}: it is no longer kept on the server; give it again to have your corrections back`);
@@ -275,14 +275,14 @@ function clearProblems() {
   get('problems').hidden = true;
 }
 
-/** What is told of what is under way stays. */
+/** Clear old problems, but not those of the current work. */
 const clearOld = () => running ?? clearProblems();
 
-/** Save a file; one that the server refuses is a problem, and no file. */
+/** Save a file; if the server refuses, show the problem instead. */
 async function download(link) {
   const path = link.getAttribute('href');
   try {
-    await saved(); // a file has the last word, too
+    await saved(); // so that the file contains the last label
     await asServer();
     const file = await api.file(path);
     if (link.id === 'save-labels') all().forEach((nucleus) => onDisk.add(wordOn(nucleus)));
@@ -295,12 +295,12 @@ async function download(link) {
   }
 }
 
-// What was said of nuclei and stands in a table that was saved.
+// Labels that are in a saved table.
 const onDisk = new Set();
 const wordOn = ({ image, found, id, said }) => `${image} ${found} ${id} ${said}`;
 const asideIn = (some) => some.reduce((sum, { about }) => sum + about.aside, 0);
 
-/** Ask once before what the visitor said of images' nuclei and did not save, or their model, goes; say whether it may. */
+/** Ask before unsaved labels of images, or the visitor's model, are deleted; return whether they may be. */
 function mayGo(some, hasModel) {
   const n = some.flatMap(({ nuclei }) => nuclei).filter((nucleus) => nucleus.said && !onDisk.has(wordOn(nucleus))).length;
   const labels = n && `${n} ${n === 1 ? 'correction that is' : 'corrections that are'} not saved as a table`;
@@ -330,7 +330,7 @@ document.addEventListener('dragleave', (event) => event.relatedTarget ?? documen
 document.addEventListener('drop', async (event) => {
   event.preventDefault();
   document.body.classList.remove('over');
-  const hasFiles = event.dataTransfer.types.includes('Files'); // later it has forgotten them
+  const hasFiles = event.dataTransfer.types.includes('Files'); // not available after an await
   try {
     const isWanted = (name) => !site.suffixes || isTable(name) || isSheet(name) || site.suffixes.some((suffix) => name.toLowerCase().endsWith(suffix));
     const skipped = [];
@@ -342,7 +342,7 @@ document.addEventListener('drop', async (event) => {
     problem(`The folder cannot be read: ${error.message}`);
   }
 });
-/** End what is under way; what was to come after it is not begun. */
+/** Stop the current work; files waiting for it are not started. */
 function cancel() {
   const n = due.splice(0).length;
   tellDue();
@@ -361,7 +361,7 @@ get('again').addEventListener('click', () => {
 });
 get('settings').addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' || !event.target.matches('input')) return;
-  event.preventDefault(); // it would press the button that is in focus next
+  event.preventDefault(); // else Enter would also press the next focused button
   get('again').click();
 });
 for (const [opener, dialog] of [['open-about', 'about'], ['open-settings', 'settings'], ['open-corrections', 'corrections'], ['open-experiment', 'experiment']]) {
@@ -385,12 +385,12 @@ get('remove').addEventListener('click', async () => {
     await api.remove(id);
   } catch (error) {
     problem(error.message);
-    if (error.status !== 404) return; // the server may have it still
+    if (error.status !== 404) return; // the server may still have the image
   }
   noticed([]);
   drop(id);
   if (!images.size) return start() ?? get('choose').focus();
-  // What the others knew by it is not known any longer.
+  // The other images may have used its data.
   unread(true);
   if (running) isDue = true;
   else callAgain();
@@ -398,7 +398,7 @@ get('remove').addEventListener('click', async () => {
 get('forget').addEventListener('click', async () => {
   if (!mayGo([...images.values()], site.models.some(({ name }) => name === OWN))) return;
   cancel();
-  document.body.inert = true; // what is given meanwhile would be forgotten, too
+  document.body.inert = true; // files given meanwhile would be deleted too
   try {
     await api.forget();
     start();
@@ -456,13 +456,13 @@ function tellAll() {
   get('together').lastChild.textContent = told.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(' ');
 }
 
-/** Return what had to be understood in files, with the images of which it holds; what differs in numbers alone once. */
+/** Return notes on how files were interpreted, with their images; notes that differ only in numbers are merged. */
 function notes(found) {
   const alike = {};
   found.filter(({ about }) => about.note).forEach(({ about }) => (alike[about.note.replace(/[\d.,]+/g, '')] ??= []).push(about));
   return Object.values(alike).map(([{ name, note }, ...others]) => {
     const example = others.some((other) => other.note !== note) ? `, such as ${name}` : '';
-    const words = note.replace(/(?<=\d )um(2?)\b/g, (_, square) => `µm${square && '²'}`); // it is written in ASCII
+    const words = note.replace(/(?<=\d )um(2?)\b/g, (_, square) => `µm${square && '²'}`); // notes are in ASCII
     return `${others.length ? `${others.length + 1} images${example}` : name}: ${words}.`;
   });
 }
@@ -491,7 +491,7 @@ get('image').addEventListener('change', () => lookAt(get('image').value));
 on('data said read', tellAll);
 on('unfit', ({ words }) => {
   problem(words);
-  asServer().catch(() => null); // shows what it is called by now
+  asServer().catch(() => null); // shows the current calls
 });
 on('data said image', phases);
 on('data image', pictures);
@@ -543,7 +543,7 @@ try {
   get('minutes').textContent = site.minutes;
   hasMap(site.has_map);
   beginComparing(asServer);
-  // While the page is open its images are kept.
+  // Regular visits keep the images on the server while the page is open.
   setInterval(() => api.visit().catch(() => null), 10_000 * Math.max(site.minutes, 1));
   get('model').replaceChildren(...site.models.map(({ name, title }) => element('option', { value: name }, title)));
   for (const name of site.examples) {

@@ -1,4 +1,4 @@
-// What tells phases apart beside their colours, for whoever sees none: hatches of bars, shapes of points, dashes of lines.
+// Marks that distinguish phases without colour: hatches of bars, shapes of points, dashes of lines.
 
 import { colourOf, phaseOf } from './state.js';
 
@@ -25,7 +25,7 @@ function rungs(context) {
   context.fillRect(0, 1, TILE_PX, 1.4);
 }
 
-/** Return a hatch as sharp as any screen shows it. */
+/** Return a hatch at the resolution of the screen. */
 function patternOf(draw) {
   const fine = 4;
   const tile = Object.assign(document.createElement('canvas'), { width: fine * TILE_PX, height: fine * TILE_PX });
@@ -39,17 +39,17 @@ function patternOf(draw) {
   return pattern;
 }
 
-/** Return the number of the mark of a phase: other classes than the four take theirs in turn. */
+/** Return the number of a phase's mark; classes other than the four phases get them in turn. */
 export function markOf(nucleus) {
   const [name, { classes }] = [phaseOf(nucleus), nucleus];
   if (PHASES.includes(name)) return PHASES.indexOf(name);
   return classes.includes(name) ? classes.filter((other) => !PHASES.includes(other)).indexOf(name) % NONE : NONE;
 }
 
-/** Return how lines of an outline are broken, in pixels of the screen. */
+/** Return the dash pattern of an outline, in pixels of the screen. */
 export const dashOf = (nucleus) => DASHES[markOf(nucleus)];
 
-/** Fill a piece of a bar in the colour of a nucleus, and hatch it. */
+/** Fill a part of a bar with the colour and hatch of a nucleus. */
 export function fillBar(context, nucleus, ...place) {
   const hatch = hatches[markOf(nucleus)];
   context.fillStyle = colourOf(nucleus);
@@ -59,7 +59,7 @@ export function fillBar(context, nucleus, ...place) {
   context.fillRect(...place);
 }
 
-/** Draw a nucleus as a point: a disc, triangle, square, cross, or a ring without a phase. */
+/** Draw a nucleus as a point: a disc, triangle, square or cross; a ring if it has no phase. */
 export function drawPoint(context, nucleus, x, y, r) {
   const mark = markOf(nucleus);
   context.fillStyle = context.strokeStyle = colourOf(nucleus);
@@ -77,7 +77,7 @@ export function drawPoint(context, nucleus, x, y, r) {
   else context.stroke();
 }
 
-/** Return a key to the drawings of a phase: bar, point and line. */
+/** Return a legend of a phase's marks: bar, point and line. */
 export function keyOf(nucleus) {
   const key = Object.assign(document.createElement('canvas'), { className: 'key', width: 108, height: 36 });
   const context = key.getContext('2d');

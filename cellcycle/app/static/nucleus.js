@@ -1,4 +1,4 @@
-// The nucleus in focus: its picture, its phase in words, a bar a phase, what is to be doubted, and the labels to give.
+// The nucleus in focus: its picture, its phase in words, one bar per phase, reasons for doubt, and buttons for labels.
 
 import * as api from './api.js';
 import { button, element, get, replace } from './element.js';
@@ -88,7 +88,7 @@ async function occlusion(nucleus, figures, asked) {
   }
 }
 
-/** Tell who hears the page which nucleus is in focus; in the gallery, and of many, others do. */
+/** Announce the nucleus in focus to screen readers; the gallery and choices of several announce themselves. */
 function speak() {
   const { here, chosen } = state;
   const isTold = !here || chosen.size > 1 || document.activeElement === get('gallery');

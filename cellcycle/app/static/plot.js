@@ -11,22 +11,22 @@ const MOST_BINS = 60;
 const EDGE = { left: 34, right: 8, top: 8, bottom: 32 };
 let shown = { nuclei: [], most: 5, area: 1, unit: 'N', bins: MOST_BINS };
 let drag = null; // [x0, y0, x1, y1] on the canvas
-let cursor = null; // first and last bin of the keyboard
-let mine = []; // what was selected here
+let cursor = null; // first and last bin chosen by keyboard
+let mine = []; // nuclei selected in this plot
 const draw = onFrame(paint);
 
 const width = () => canvas.clientWidth - EDGE.left - EDGE.right;
 const styled = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 const height = () => canvas.clientHeight - EDGE.top - EDGE.bottom;
-// A specklike thing beside a bright one may have less than none.
+// Clipped at 0: the DNA of a small object beside a bright one can be negative.
 const xOf = (dna) => EDGE.left + (Math.min(Math.max(dna, 0), shown.most) / shown.most) * width();
-// Some room above, for the whole of the topmost point.
+// Some room above, so that the topmost point is whole.
 const yOf = (area) => EDGE.top + height() * (1 - Math.min(area / shown.area, 1) / 1.05);
 const binOf = (dna) => Math.min(Math.max(Math.floor((dna / shown.most) * shown.bins), 0), shown.bins - 1);
 
 function update() {
   const units = new Set([...images.values()].filter((image) => image.nuclei.length).map((image) => image.data.dna_unit));
-  // Without a G1 peak the intensities of several images do not compare.
+  // Without a G1 peak the intensities of several images are not comparable.
   const unit = units.size === 1 ? [...units][0] : 'N';
   const isOfOne = unit === 'median' && images.size > 1;
   const nuclei = (isOfOne ? images.get(state.image)?.nuclei ?? [] : all()).filter(
@@ -186,7 +186,7 @@ kind.addEventListener('change', draw);
 on('data said hidden image', update);
 on('chosen', () => {
   if (state.chosen.size === mine.length && mine.every((nucleus) => state.chosen.has(nucleus))) return;
-  // What is told here was selected no longer.
+  // The text describes a selection that no longer exists.
   cursor = null;
   words.textContent = '';
 });

@@ -1,4 +1,4 @@
-// What is on the page: images, their nuclei, what is selected, and what the visitor said. Parts listen to its events.
+// The state of the page: images, their nuclei, selection, and labels. Parts of the page listen to its events.
 
 import * as api from './api.js';
 
@@ -11,20 +11,20 @@ export const images = new Map(); // id -> {about, data, nuclei, view}
 export const state = {
   here: null, // the nucleus in focus
   chosen: new Set(),
-  image: null, // id of the picture that is shown
-  hidden: new Set(), // phases
+  image: null, // id of the image shown
+  hidden: new Set(), // hidden phases
   wanted: 'all',
   order: { by: 'doubt', turn: 1 },
   listed: [],
 };
 const undone = [];
 
-// With more nuclei than these, what comes is listed once a second.
+// With more nuclei than this, the list is updated at most once a second.
 const MANY = 2000;
 let listedAt = 0;
 let listing = null;
 
-/** Take images, each with its nuclei; those that were called again are replaced, and stay chosen. */
+/** Add images with their nuclei; images that were called again are replaced, and their nuclei stay chosen. */
 export function put(pairs) {
   for (const [about, data] of pairs) putOne(about, data);
   state.chosen = new Set([...state.chosen].map(now).filter(Boolean));
@@ -35,12 +35,12 @@ export function put(pairs) {
   else changed();
 }
 
-/** Return the nucleus that stands for one which was here before; null where there is none, or nuclei were found anew. */
+/** Return the current object of a nucleus; null if it is gone, or if nuclei were found anew. */
 const now = (nucleus) => (nucleus && images.get(nucleus.image)?.numbered.get(numberOf(nucleus))) ?? null;
 const numberOf = ({ found, id }) => `${found} ${id}`;
 
 function putOne(about, data) {
-  // The server tells names apart: one that comes again is of an image that it no longer has.
+  // Names are unique on the server: a repeated one means that it no longer has the earlier image.
   const isLost = (other) => other.name === about.name && other.id !== about.id;
   [...images.values()].filter((other) => isLost(other.about)).forEach((other) => lose(other.about.id));
   const old = images.get(about.id);
@@ -55,11 +55,11 @@ function putOne(about, data) {
   sayAgain(image);
 }
 
-// Of images that the server no longer has: by name and finding, number of a nucleus -> what was said of it.
+// Labels of images that the server no longer has: name and hash of the nuclei -> number of a nucleus -> label.
 const gone = new Map();
 const foundIn = ({ name, found }) => `${found} ${name}`;
 
-/** Drop an image that the server no longer has; say whether something was said of its nuclei, which is kept. */
+/** Remove an image that the server no longer has; keep its labels, and return whether there are any. */
 export function lose(id) {
   const { about, nuclei } = images.get(id);
   const said = nuclei.filter((nucleus) => nucleus.said).map((nucleus) => [nucleus.id, nucleus.said]);
@@ -68,7 +68,7 @@ export function lose(id) {
   return said.length > 0;
 }
 
-/** Say of the nuclei of an image that was given again what was said of them before it was lost. */
+/** Restore the labels of an image that was given again after it was lost. */
 function sayAgain({ about, nuclei }) {
   const said = gone.get(foundIn(about)) ?? new Map();
   const known = nuclei.filter((nucleus) => said.get(nucleus.id) && fits(nucleus, said.get(nucleus.id)));
@@ -79,7 +79,7 @@ function sayAgain({ about, nuclei }) {
   save(known);
 }
 
-/** Return what stands behind a length or an area in an image whose pixel size was not stated. */
+/** Return the text after a length or an area: " (guessed)" if the pixel size of its image was not stated. */
 export const guessed = (image) => (image?.data.scale_is_known === false ? ' (guessed)' : '');
 
 export function drop(...ids) {
@@ -99,12 +99,12 @@ export const all = () => [...images.values()].flatMap((image) => image.nuclei);
 export const classes = () => [...new Set([...images.values()].flatMap((image) => image.data.classes))];
 export const colourOf = (nucleus) => (nucleus.said === NONE ? '#777777' : nucleus.colours[nucleus.said || nucleus.call] ?? '#999999');
 export const phaseOf = (nucleus) => (nucleus.said === NONE ? 'no nucleus' : nucleus.said || nucleus.call || 'no call');
-/** Say whether a nucleus is worth a look: what was labelled had one. */
+/** Return whether a nucleus should be reviewed; labelled ones already were. */
 export const isDoubtful = (nucleus) => nucleus.why !== '' && !nucleus.said;
 export const timeLeft = (s) => (s > 90 ? `, about ${Math.round(s / 60)} min left` : s > 0 ? `, about ${Math.ceil(s)} s left` : '');
 const whole = (share) => (share > 0 && share < 0.005 ? '<1' : share < 1 && share >= 0.995 ? '>99' : Math.round(100 * share));
 export const percent = (share) => (share == null ? '' : `${whole(share)}\u00a0%`);
-/** The DNA of a nucleus, if it compares with that of the others on the page: without a G1 peak it is of one image. */
+/** Return the DNA of a nucleus, or null if it is not comparable between images because there is no G1 peak. */
 export const dnaOf = (n) => (images.size === 1 || images.get(n.image)?.data.dna_unit === 'N' ? n.dna : null);
 
 const keys = {
@@ -128,7 +128,7 @@ const filters = {
   chosen: (n) => state.chosen.has(n),
 };
 
-/** Find anew what is listed, in its order. */
+/** Update the list of nuclei and its order. */
 export function changed() {
   clearTimeout(listing);
   listedAt = Date.now();
@@ -140,14 +140,14 @@ export function changed() {
   const compare = (a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : 0) * turn || a[1].order - b[1].order;
   state.listed = everything.filter(wanted).map((n) => [key(n), n]).sort(compare).map(([, n]) => n);
   if (!images.has(state.image)) look(null, images.keys().next().value ?? null);
-  // What keys label is one of the list, or chosen elsewhere beside others.
+  // Keys label the nucleus in focus: it must be in the list, or be one of several chosen.
   const isAstray = !state.here || (state.chosen.size < 2 && !state.listed.includes(state.here));
   if (isAstray && state.listed.length) focus(state.listed[0]);
   else tell('list');
   tell('data');
 }
 
-/** Take one nucleus, alone or beside the others. */
+/** Choose one nucleus, alone or in addition to the others. */
 export function focus(nucleus, add = false) {
   if (!add) state.chosen.clear();
   const isLeft = state.chosen.size > 1 && state.chosen.delete(nucleus);
@@ -156,7 +156,7 @@ export function focus(nucleus, add = false) {
   tell('chosen');
 }
 
-/** Put a nucleus in focus, or none, in the picture that shows it. */
+/** Put a nucleus in focus, or none, and show its image. */
 function look(nucleus, image = nucleus.image) {
   state.here = nucleus;
   if (state.image === image) return;
@@ -164,7 +164,7 @@ function look(nucleus, image = nucleus.image) {
   tell('image');
 }
 
-/** Look at an image, at the first of its nuclei that are listed; at none where none is. */
+/** Show an image, with its first listed nucleus in focus, if any. */
 export function lookAt(image) {
   const first = state.listed.find((nucleus) => nucleus.image === image) ?? null;
   state.chosen = new Set(first ? [first] : []);
@@ -172,7 +172,7 @@ export function lookAt(image) {
   tell('chosen');
 }
 
-/** Take these nuclei, with one in focus: that which was, if it is among them. */
+/** Choose these nuclei; by default the focus stays if it is among them, else it moves to the first. */
 export function choose(nuclei, here = nuclei.includes(state.here) ? state.here : nuclei[0]) {
   state.chosen = new Set(nuclei);
   if (here) look(here);
@@ -180,7 +180,7 @@ export function choose(nuclei, here = nuclei.includes(state.here) ? state.here :
   tell('chosen');
 }
 
-/** Go on in the order of the list; with `extend` what was passed stays chosen. */
+/** Move the focus by a number of places in the list; with `extend` the nuclei passed are chosen too. */
 export function step(by, extend = false) {
   const { listed, here } = state;
   if (!listed.length) return;
@@ -194,9 +194,9 @@ export function step(by, extend = false) {
   } else focus(next);
 }
 
-const fits = ({ classes }, said) => ['', NONE, ...classes].includes(said); // whether it can be said of one of that model
+const fits = ({ classes }, said) => ['', NONE, ...classes].includes(said); // whether the nucleus's model has that label
 
-/** Say of all chosen nuclei what they are ("" takes it back); one alone leads on to the next. */
+/** Label all chosen nuclei ("" removes the label); after a single one go on to the next. */
 export function label(what) {
   const nuclei = [...state.chosen].filter((n) => fits(n, what) && (what || n.said));
   if (!nuclei.length) return;
@@ -216,13 +216,13 @@ export function undo() {
   choose(last.map(([nucleus]) => nucleus));
 }
 
-// What the server does not know yet, by image and finding: {id, found, said}, numbers of nuclei -> what they are. It
-// alone is sent, one request of these at a time: another tab may say other things. A lost connection is tried again.
+// Labels not yet sent, by image and hash of its nuclei: {id, found, said: number of a nucleus -> label}. Only these are
+// sent, because another tab may label too; one request per key at a time, repeated if the connection is lost.
 const UNSENT = 'unsent';
 const unsent = new Map();
 const foundOf = (id, found) => `${id} ${found}`;
 const saving = new Map();
-const lost = new Map(); // of which it was refused, or not heard -> why
+const lost = new Map(); // keys of labels that were refused or not received -> reason
 function save(nuclei) {
   for (const { image: id, found, id: number, said } of nuclei) {
     const key = foundOf(id, found);
@@ -233,7 +233,7 @@ function save(nuclei) {
 }
 
 async function send(key) {
-  await null; // all that is said at once is sent at once
+  await null; // labels given in one step are sent together
   const due = unsent.get(key);
   for (let wait = 1000; images.has(due.id) && unsent.has(key); wait = Math.min(2 * wait, 30000)) {
     const sent = { ...due.said };
@@ -252,11 +252,11 @@ async function send(key) {
   }
   saving.delete(key);
   tell('saved');
-  // Last: how the image is called by now is looked up then, and what is heard meanwhile would pass for newer.
+  // Last, because listeners then fetch the image's data, and an answer received meanwhile would seem newer.
   if (due.unfit) tell('unfit', due.unfit);
 }
 
-/** Tell the server what is due; without what is no label of the model by which it called the image meanwhile. */
+/** Send labels; if another model has called the image meanwhile, leave out labels that it lacks. */
 const correct = (id, due) => api.correct(id, due.found, due.said).catch(async (error) => {
   const about = error.status === 400 && (await api.visit()).images.find((image) => image.id === id);
   const unfit = Object.keys(due.said).filter((n) => about && !fits({ classes: Object.keys(about.counts) }, due.said[n]));
@@ -266,7 +266,7 @@ const correct = (id, due) => api.correct(id, due.found, due.said).catch(async (e
   return correct(id, due);
 });
 
-/** Show what the server knows of an image's nuclei by now, from other tabs, too. */
+/** Show the server's labels of an image, also those from other tabs. */
 export function heard(about) {
   const image = images.get(about.id);
   if (image?.about.found !== about.found) return;
@@ -276,11 +276,11 @@ export function heard(about) {
   if (others.length) tell('said');
 }
 
-/** What is not yet sent is newer than what the server knew. */
+/** Return the label of a nucleus; one not yet sent is newer than the server's. */
 const saidOf = ({ id, found, corrections }, number) => unsent.get(foundOf(id, found))?.said[number] ?? corrections[number] ?? '';
 
 export const unsaved = () => [...lost].find(([key]) => images.has(unsent.get(key)?.id))?.[1] ?? '';
-/** Wait until the server knows all that was said; an error where it does not listen. */
+/** Wait until all labels are saved on the server; throw if it refuses or does not answer. */
 export async function saved() {
   const heard = new AbortController();
   const refused = new Promise((_, refuse) => {
@@ -288,15 +288,15 @@ export async function saved() {
     events.addEventListener('saved', look, { signal: heard.signal });
     look();
   });
-  await Promise.race([refused, Promise.all(saving.values())]).finally(() => heard.abort()); // in this order: both may be done
+  await Promise.race([refused, Promise.all(saving.values())]).finally(() => heard.abort()); // refused first, because both may be settled
 }
-/** Send what a page that was left had not sent; it says so to the next one in its tab. */
+/** Send the labels that the last page in this tab had not sent; it left them in sessionStorage. */
 export async function sendUnsent() {
   const left = JSON.parse(sessionStorage.getItem(UNSENT) ?? '[]');
   sessionStorage.removeItem(UNSENT);
   for (const due of left) {
     await correct(due.id, due).catch((error) => {
-      // By now the image may be forgotten.
+      // The image may have been deleted meanwhile.
       if (error.status !== 404) tell('unfit', `Not kept: ${Object.keys(due.said).length} of your corrections: ${error.message}`);
     });
     if (due.unfit) tell('unfit', due.unfit);
@@ -305,7 +305,7 @@ export async function sendUnsent() {
 window.addEventListener('pagehide', () => {
   const left = [...unsent.values()].filter(({ id }) => images.has(id));
   sessionStorage.setItem(UNSENT, JSON.stringify(left));
-  left.forEach(({ id, found, said }) => api.correct(id, found, said).catch(() => {})); // for a tab that is closed
+  left.forEach(({ id, found, said }) => api.correct(id, found, said).catch(() => {})); // in case the tab is closed
 });
 window.addEventListener('beforeunload', (event) => unsaved() && event.preventDefault());
 

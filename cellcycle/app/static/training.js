@@ -1,4 +1,4 @@
-// The loop: corrections out and in again, a model trained on them, and the images called again with it.
+// The labelling loop: save and load corrections, train a model on them, and call the images again with it.
 
 import * as api from './api.js';
 import { button, element, get } from './element.js';
@@ -7,11 +7,11 @@ import { NONE, all, classes, on, percent, saved, tallied, timeLeft } from './sta
 export const OWN = '/own'; // as in fine_tune.py
 const STEP_MS = 1000;
 let watching = false;
-let begun = null; // of the training that runs: rounds that were done when it was first looked at, and when
+let begun = null; // running training: {done, at}, rounds done at the first look, and its time
 let callAgain = () => {};
 let known = () => {};
 
-/** `again` calls all images again with the chosen model; `models` takes the card of the visitor's own model, or null. */
+/** `again` calls all images again with the chosen model; `models` receives the card of the visitor's own model, or null. */
 export async function begin(again, models) {
   [callAgain, known] = [again, models];
   show(await api.training());
@@ -38,7 +38,7 @@ function show({ missing, running, waiting, problem, model }) {
   );
 }
 
-/** What the way of labelling does to the numbers. */
+/** Return a sentence on how the choice of labelled nuclei biases the numbers. */
 function drawn() {
   const labelled = all().filter((nucleus) => nucleus.said);
   const isCorrecting = 2 * labelled.filter((nucleus) => nucleus.said !== nucleus.call).length > labelled.length;
@@ -46,7 +46,7 @@ function drawn() {
   return 'Labelled nuclei are not drawn at random: of all your nuclei more or fewer may be right than these numbers say.';
 }
 
-/** The time of the first rounds is that of starting: it is counted from when they were done. */
+/** Return the estimated seconds left. Time counts from the rounds done at the first look, so that the start is excluded. */
 function secondsLeft(done, total) {
   if (!begun || done < begun.done) begun = { done, at: Date.now() };
   return done > begun.done ? ((Date.now() - begun.at) / 1000 / (done - begun.done)) * (total - done) : 0;
@@ -82,7 +82,7 @@ async function watch() {
   watching = true;
   while (watching) {
     await new Promise((go) => setTimeout(go, STEP_MS));
-    const state = await api.training().catch(() => null); // a lost connection: the next look may find it
+    const state = await api.training().catch(() => null); // if the connection is lost, the next request may succeed
     if (!state) continue;
     watching = Boolean(state.running || state.waiting);
     show(state);

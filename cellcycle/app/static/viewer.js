@@ -1,4 +1,4 @@
-// The picture: zoom, pan, outlines by phase, scale bar; a click takes a nucleus, shift and a drag take many.
+// The picture: zoom, pan, outlines by phase, scale bar; a click chooses a nucleus, shift and a drag choose many.
 
 import * as api from './api.js';
 import { get, onFrame } from './element.js';
@@ -11,13 +11,13 @@ const drawn = get('drawn');
 const brightness = get('brightness');
 const outlines = get('outlines');
 const DOT_PX = 5;
-const MOST_PX = 1e8; // of pictures that are kept, four bytes each
+const MOST_PX = 1e8; // most pixels of pictures in memory, four bytes each
 const loaded = new Map(); // id -> pixels
 const unscaled = document.createElement('canvas').getContext('2d');
-let isFitted = true; // to the room that there is
+let isFitted = true; // whether the picture fits its box
 let room = [0, 0];
-let place = { scale: 1, x: 0, y: 0 }; // from pixels of the image to those of the screen
-let frame = null; // drawn by shift and a drag
+let place = { scale: 1, x: 0, y: 0 }; // transform from pixels of the image to those of the screen
+let frame = null; // rectangle drawn by shift and a drag
 
 const draw = onFrame(paint);
 const image = () => images.get(state.image);
@@ -26,14 +26,14 @@ export async function viewOf(id) {
   const found = images.get(id);
   if (found && !found.view) {
     found.view = api.viewOf(id).then((bitmap) => remembered(id, bitmap)).catch(() => {
-      found.view = null; // the next look tries again
+      found.view = null; // so that the next call tries again
       return null;
     });
   }
   return found?.view;
 }
 
-/** Keep a picture, and let those go that were not loaded for longest: two hundred fields would fill the memory. */
+/** Keep a picture, and drop those loaded longest ago: two hundred fields would fill the memory. */
 function remembered(id, bitmap) {
   loaded.delete(id);
   loaded.set(id, bitmap.width * bitmap.height);
@@ -53,7 +53,7 @@ async function show() {
   if (!shown) return draw();
   const id = state.image;
   const bitmap = await viewOf(id);
-  // Called again meanwhile, it is another of the same picture.
+  // If the image was called again meanwhile, its object is new, but its picture is the same.
   if (state.image !== id || !image()) return;
   image().bitmap = bitmap;
   fit();
@@ -69,7 +69,7 @@ function fit() {
   draw();
 }
 
-/** Fit the picture into another room; one that was zoomed into keeps what is in its middle. */
+/** Fit the picture into a box of new size; a zoomed picture keeps its centre. */
 function resized() {
   const [width, height] = room;
   room = [box.clientWidth, box.clientHeight];
@@ -91,7 +91,7 @@ function pan(x, y) {
   place = { ...place, x: place.x + x, y: place.y + y };
 }
 
-/** Clear a canvas, as large as its place on the screen; return what draws on it in pixels of the image. */
+/** Clear a canvas and set it to its size on the screen; return its context in pixels of the image, and the pixel ratio. */
 function contextOf(canvas) {
   const ratio = window.devicePixelRatio || 1;
   const [width, height] = [Math.round(box.clientWidth * ratio), Math.round(box.clientHeight * ratio)];
@@ -105,7 +105,7 @@ function contextOf(canvas) {
 
 function paint() {
   const shown = image();
-  if (!shown) return [photo, drawn].forEach(contextOf); // which clears them
+  if (!shown) return [photo, drawn].forEach(contextOf); // clears them
   const [height, width] = shown.data.shape;
   const [under, ratio] = contextOf(photo);
   under.imageSmoothingEnabled = place.scale < 3;
@@ -132,7 +132,7 @@ function paint() {
   scaleBar(over, shown.data);
 }
 
-/** Outline the nuclei in sight; what is a few pixels large there is a dot. */
+/** Draw outlines of the visible nuclei; those of a few screen pixels are dots. */
 function outline(over, nuclei, width, colour) {
   const { scale, x, y } = place;
   const [x0, y0, x1, y1] = [-x / scale, -y / scale, (box.clientWidth - x) / scale, (box.clientHeight - y) / scale];
@@ -142,7 +142,7 @@ function outline(over, nuclei, width, colour) {
     if (bottom < y0 || top > y1 || right < x0 || left > x1) continue;
     over.fillStyle = over.strokeStyle = colour ?? colourOf(nucleus);
     if ((bottom - top) * scale < DOT_PX) over.fillRect(left, top, right - left, bottom - top);
-    // One by one: the time that a browser takes over one path of them all grows with its square.
+    // One path per nucleus, because the time for one path of all grows with the square of their number.
     else {
       over.setLineDash(colour ? [] : dashOf(nucleus).map((px) => px / scale));
       over.stroke(pathOf(nucleus));
@@ -249,7 +249,7 @@ brightness.addEventListener('input', () => {
 outlines.addEventListener('change', draw);
 new ResizeObserver(resized).observe(box);
 
-/** Bring the nucleus in focus into sight, without moving a picture that shows it already. */
+/** Move the picture so that the nucleus in focus is visible, unless it already is. */
 function follow() {
   const { here } = state;
   if (here?.image === state.image) {
@@ -264,10 +264,10 @@ on('image', show);
 window.addEventListener('online', show);
 on('chosen', follow);
 on('said hidden data', draw);
-// On paper the picture keeps its proportions.
+// When printed, the picture keeps its proportions.
 on('print', () => box.style.setProperty('--shape', `${photo.width} / ${photo.height}`));
 
-/** Draw a nucleus with its surroundings on a canvas, from the picture for the screen; say whether that was there. */
+/** Draw a nucleus with its surroundings on a canvas, from the picture for the screen; return whether that was loaded. */
 export async function drawNucleus(canvas, nucleus, { margin = 1.5, stretch = false } = {}) {
   const shown = images.get(nucleus.image);
   const bitmap = await viewOf(nucleus.image);
