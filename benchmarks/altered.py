@@ -1,11 +1,11 @@
-"""Measure how often a sharpened picture, and a fibre among nuclei, is told, on real fields altered by a program.
+"""Measure how often a sharpened picture, and a fibre among nuclei, is flagged, on real fields altered by a program.
 
     CELLCYCLE_REAL_DATA=<folder> python -m benchmarks.altered    # ten minutes; writes data/results/altered.csv
 
-The fields are a hundred of BBBC038, of a laboratory, a stain or a tissue each. One row a change: how many fields it was
-made to, and in how many it was told. A change of brightness is told where a nucleus goes to review as
-`changed_picture`; as they are some fields are, too. A fibre is drawn from one nucleus to another at least three nuclei
-away, a quarter of a nucleus wide, and told where one that it crosses is `debris` and was not before.
+The fields are a hundred of BBBC038, each of another laboratory, stain or tissue. One row per change: the number of
+fields to which it was made, and of those in which it was flagged. A change of brightness is flagged if a nucleus gets
+the review reason `changed_picture`; so do some unchanged fields. A fibre is drawn from one nucleus to another at least
+three nuclei away, a quarter of a nucleus wide, and is flagged if a nucleus that it crosses becomes `debris`.
 """
 
 import os
@@ -43,16 +43,16 @@ def main() -> None:
 
 
 def unsharp(pixels: np.ndarray, radius_px: float) -> np.ndarray:
-    """Sharpen as ImageJ's Unsharp Mask does, with a weight of 0.5."""
+    """Return pixels sharpened as by ImageJ's Unsharp Mask with a weight of 0.5."""
     return (pixels - 0.5 * ndimage.gaussian_filter(pixels, radius_px)) / 0.5
 
 
 def told_of(predictor: Predictor, file: Path) -> pd.DataFrame:
-    """Return of each change that was made to a field whether it was told."""
+    """Return whether each change that was made to a field is flagged."""
     plane = read_plane(file)
 
     def predicted(pixels):
-        # In the 8 bits of the file.
+        # Round to the 8 bits of the file.
         pixels = (np.round(pixels.clip(0, 1) * 255) / 255).astype(np.float32)
         return predictor.predict(replace(plane, pixels=pixels))
 
@@ -69,7 +69,7 @@ def told_of(predictor: Predictor, file: Path) -> pd.DataFrame:
 
 
 def with_fibre(pixels: np.ndarray, before, share: float, rng: np.random.Generator):
-    """Return pixels with a bent fibre from one nucleus to another far away, and where it is; None if none is far."""
+    """Return pixels with a curved fibre between two distant nuclei, and its mask; None if no two are distant."""
     centres, labels = before.nuclei.centres, before.nuclei.labels
     if len(centres) < 2:
         return None
@@ -91,7 +91,7 @@ def with_fibre(pixels: np.ndarray, before, share: float, rng: np.random.Generato
 
 
 def debris(found) -> np.ndarray:
-    """Return where a field (H, W) has nuclei that are flagged `debris`."""
+    """Return the mask (H, W) of the nuclei of a field that are flagged `debris`."""
     rows = found.table[found.table["flags"].str.contains("debris")]
     return np.isin(found.nuclei.labels, rows["nucleus_id"].astype(int))
 

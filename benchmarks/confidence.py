@@ -1,10 +1,10 @@
-"""How far confidence can be trusted: calibration, coverage, risk, errors caught, strangeness, position in the cycle.
+"""Evaluate confidence: calibration, coverage, risk, errors caught, strangeness, position in the cycle.
 
     CELLCYCLE_REAL_DATA=<folder with jurkat/ and mitocheck/> python benchmarks/confidence.py [PART ...]
 
-Parts: real (from the committed records), simulated, strangeness (of real cells too, where there are any). Writes
-records of the predictions and one CSV a question to data/results/confidence, numbers with their 95 % intervals.
-Calibration, sets and strangeness are always fitted on other folds or other microscopes than those they are judged on.
+Parts: real (from the committed records), simulated, strangeness (also of real cells, if given). Writes records of the
+predictions and one CSV per question to data/results/confidence, numbers with their 95 % intervals.
+Calibration, sets and strangeness are always fitted on other folds or microscopes than those on which they are tested.
 """
 
 import argparse
@@ -42,20 +42,20 @@ from cellcycle.study.shipped.cells import SLIDE_COUNTS, microscope
 from cellcycle.study.shipped.scoring import Slide, records_dir
 from cellcycle.study.texts import real_records
 
-# Microscopes and seeds that neither training nor calibration of the shipped models has seen.
+# Number and seed of microscopes that neither training nor calibration of the shipped models used.
 N_MICROSCOPES, SEED = 12, 5000
 KEPT, LEVEL, N_STRANGE = np.round(np.arange(0.5, 1.01, 0.05), 2), 0.9, 150
 LATE_M, BASE = ("anaphase", "telophase"), SimulationParameters()
 
 
 def folder() -> Path:
-    """Return where everything is written: the checkout's data, or $CELLCYCLE_OUTPUT."""
+    """Return the folder for all results: in the checkout's data, or in $CELLCYCLE_OUTPUT."""
     chosen = os.environ.get("CELLCYCLE_OUTPUT")
     return (Path(chosen) if chosen else files.repository() / "data") / "results" / "confidence"
 
 
 def write(name: str, table: pd.DataFrame, key: tuple[str, ...] = ("cells", "model")) -> None:
-    """Write a CSV whole; rows that differ in the columns `key` and are already there stay."""
+    """Write a CSV; existing rows with other values in the columns `key` are kept."""
     file = folder() / f"{name}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.exists():
@@ -68,12 +68,12 @@ def write(name: str, table: pd.DataFrame, key: tuple[str, ...] = ("cells", "mode
 
 
 def mean_of(values, units) -> Estimate:
-    """Return the mean of values (N,), drawn as their units (N,)."""
+    """Return the mean of values (N,) with its interval; the bootstrap draws their units (N,)."""
     return bootstrap(lambda weights: np.average(values.astype(float), weights=weights), len(values), units)
 
 
 def write_judgement(who: dict, judged: Judged) -> None:
-    """Write calibration, coverage and risk of one set of predictions."""
+    """Write calibration, coverage and risk of one set of predictions to the CSVs."""
     write("calibration", pd.DataFrame([{**who, **calibration_row(judged)}]))
     covered = judged.coverage.reset_index()
     write("coverage", pd.concat([pd.DataFrame([who] * len(covered)), covered.assign(asked=COVERAGE)], axis=1))
@@ -85,7 +85,7 @@ def write_judgement(who: dict, judged: Judged) -> None:
 
 
 def real_part() -> None:
-    """Jurkat cells, cross-validated: the recorded recipe `best`, whose calibration leaves out one fold at a time."""
+    """Evaluate the recorded recipe `best` on Jurkat cells, cross-validated; calibration leaves out one fold each."""
     for record in real_records():
         if record.config["model"] == experiments.BEST["model"]:
             intensity = experiments.intensities_of(record.config).replace("-", " ")
@@ -94,12 +94,12 @@ def real_part() -> None:
 
 
 def shipped_on_real_part() -> None:
-    """Jurkat cells called by the shipped models: what a calibration on simulated nuclei is worth on real ones."""
+    """Evaluate the shipped models, which were calibrated on simulated nuclei, on Jurkat cells."""
     for model in dict.fromkeys((DEFAULT, ANCHORED)):
         checkpoint = load_checkpoint(model)
         scored = checkpoint.card["scores"].get("jurkat")
         if scored is not None and checkpoint.confidence is not None:
-            # The recorded probabilities are those of `predict`, hence calibrated.
+            # The recorded probabilities come from `predict`, so they are calibrated.
             record, fitted = results.read_run(records_dir() / scored["record"]), checkpoint.confidence
             sets = prediction_sets(record.probabilities, fitted.thresholds)
             who = {"cells": "jurkat", "origin": "real", "model": f"{model}, calibrated on simulated nuclei"}
@@ -107,7 +107,7 @@ def shipped_on_real_part() -> None:
 
 
 def unseen_microscope(number: int) -> NucleusDataset:
-    """Return nuclei of one simulated microscope, with their truth; simulated once and kept."""
+    """Return nuclei of one simulated microscope, with their truth; simulated once and cached."""
     parameters, size_px = microscope(number, SEED)
     name = f"microscope{number}"
     made = make_simulated(name, SLIDE_COUNTS, size_px, SEED + number, parameters)
@@ -116,7 +116,7 @@ def unseen_microscope(number: int) -> NucleusDataset:
 
 
 def predictions_of(model: str, slides: list[Slide]) -> results.Record:
-    """Predict the nuclei of all microscopes by a shipped model, through the whole path of prediction; record it."""
+    """Predict the nuclei of all microscopes with a shipped model, by all steps of a prediction; return the record."""
     checkpoint = load_checkpoint(model)
     config = {"experiment": "confidence", "model": model, "weights": checkpoint.card["sha256"]["model.onnx"]}
     config |= {"n_folds": 1, "n_repeats": 1}
@@ -143,7 +143,7 @@ def predictions_of(model: str, slides: list[Slide]) -> results.Record:
 
 
 def simulated_part(sets) -> None:
-    """Nuclei of unseen simulated microscopes, called by the shipped models; and where they stand in their cycle."""
+    """Evaluate the shipped models, and estimated positions in the cycle, on nuclei of unseen simulated microscopes."""
     truth = pd.concat([d.truth.assign(sample_id=d.sample_ids) for d in sets], ignore_index=True)
     truth["dna_copies"] = np.concatenate([_dna_copies(d) for d in sets])
     truth = truth.set_index("sample_id")
@@ -162,7 +162,7 @@ def _dna_copies(dataset: NucleusDataset) -> np.ndarray:
 
 
 def judge_positions(who: dict, scores, truth: pd.DataFrame, record: results.Record) -> None:
-    """Write how near estimated positions are to the truth, with DNA content, without, and by the call alone."""
+    """Write the errors of estimated positions: with DNA content, without it, and by the call alone."""
     rows, in_s = [], record.labels == PHASES.index("S")
     calls = np.eye(len(PHASES))[scores.argmax(axis=1)]
     kinds = {
@@ -189,7 +189,7 @@ def judge_positions(who: dict, scores, truth: pd.DataFrame, record: results.Reco
 
 
 def without_nucleus(kind: str, seed: int) -> np.ndarray:
-    """Return crops (N, 1, 64, 64) of the default microscope that show a fragment of debris or nothing."""
+    """Return crops (N, 1, 64, 64) of the default microscope that show debris or nothing."""
     n_px, size_px = round(BASE.field_of_view_um / 0.2), 64
     images = []
     for k in range(N_STRANGE):
@@ -204,12 +204,12 @@ def without_nucleus(kind: str, seed: int) -> np.ndarray:
 
 
 def features_of(images, pixel_size_um: float) -> np.ndarray:
-    """Return what strangeness looks at (N, F); a crop without a nucleus has NaN, which is strange."""
+    """Return the features of strangeness (N, F); NaN, which counts as strange, for a crop without a nucleus."""
     return shape_features(measure_crops(images, pixel_size_um))
 
 
 def strange_simulated() -> dict[str, np.ndarray]:
-    """Return features of simulated pictures unlike the training nuclei."""
+    """Return features of simulated pictures that differ from the training nuclei, by kind."""
     counts, made = dict.fromkeys(PHASES, N_STRANGE // 4), {}
     kinds = {"another cell type (HeLa-like, simulated)": NAGAO_PARAMETERS}
     for away_um in (4.0, 6.0, 10.0):
@@ -223,7 +223,7 @@ def strange_simulated() -> dict[str, np.ndarray]:
 
 
 def strangeness_part(sets, real: Path | None) -> None:
-    """Strangeness of what should stand out, against usual nuclei that it was not fitted on."""
+    """Evaluate strangeness: pictures that should be strange against usual nuclei on which it was not fitted."""
     features = np.concatenate([features_of(d.images, d.pixel_size_um) for d in sets])
     labels, parts = (np.concatenate([getattr(d, name) for d in sets]) for name in ("labels", "groups"))
     late = np.concatenate([d.truth["subphase"].isin(LATE_M) for d in sets])
@@ -237,7 +237,7 @@ def strangeness_part(sets, real: Path | None) -> None:
 
 
 def against_usual(usual: str, features, labels, parts, late, named: dict) -> list[dict]:
-    """Return one row for each kind of strange pictures, and for late mitoses with none of them learned."""
+    """Return one row per kind of strange picture, and one for late mitoses if none of them were learned."""
     names = np.unique(parts)
     fit, test = np.isin(parts, names[::2]), np.isin(parts, names[1::2])
     learned = fit_strangeness(features[fit], labels[fit], parts[fit])
@@ -249,7 +249,7 @@ def against_usual(usual: str, features, labels, parts, late, named: dict) -> lis
 
 def _row(usual: str, name: str, learned, strange, others) -> dict:
     features, is_strange = np.concatenate([strange, others]), np.arange(len(strange) + len(others)) < len(strange)
-    # How often a strange cell lies farther out than a usual one.
+    # AUC: the fraction of pairs in which the strange cell is farther from the training cells than the usual one.
     found = bootstrap(auc_of(is_strange, learned.distances(features)), len(features))
     is_flagged = learned.p_values(features) < LEAST_P_VALUE
     shares = {"flagged_strange": is_flagged[is_strange].mean(), "flagged_usual": is_flagged[~is_strange].mean()}
@@ -258,7 +258,7 @@ def _row(usual: str, name: str, learned, strange, others) -> dict:
 
 
 def real_at_model_scale(real: Path, sets) -> dict[str, np.ndarray]:
-    """Return features of real cells at the scale at which their median nucleus is as large as a simulated one."""
+    """Return features of real cells, scaled so that their median nucleus has the area of a simulated one."""
     area_um2 = np.nanmedian(np.concatenate([measure_crops(d.images, d.pixel_size_um)["area_um2"] for d in sets]))
     made = {}
     for name in ("jurkat", "mitocheck"):
@@ -273,11 +273,11 @@ def real_at_model_scale(real: Path, sets) -> dict[str, np.ndarray]:
 
 
 def strange_for_jurkat(real: Path) -> list[dict]:
-    """Return rows of what is strange beside real Jurkat cells."""
+    """Return rows on pictures that should be strange to a model of real Jurkat cells."""
     jurkat, other = load_dataset(real / "jurkat"), load_dataset(real / "mitocheck")
     late = np.array([any(kind in str(name) for kind in LATE_M) for name in jurkat.sample_ids])
     parts = np.random.default_rng(0).permutation(np.arange(len(jurkat)) % 4)
-    # HeLa nuclei shown as large as Jurkat nuclei: size alone shall not give them away.
+    # HeLa nuclei are scaled to the size of Jurkat nuclei, so that size alone cannot identify them.
     ratio = measure_crops(jurkat.images)["area_px"].median() / measure_crops(other.images)["area_px"].median()
     rng = np.random.default_rng(1)
     border = np.concatenate([jurkat.images[:, 0, :2].ravel(), jurkat.images[:, 0, -2:].ravel()])

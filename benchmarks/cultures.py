@@ -1,10 +1,10 @@
-"""Measure what `--prior` does to calls and shares, and what cultures that stand still are called, on simulated fields.
+"""Measure the effect of `--prior` on calls and shares, and the calls of arrested cultures, on simulated fields.
 
     python -m benchmarks.cultures        # a quarter of an hour of one core; writes data/results/cultures.csv
 
-Fields of microscopes from which no model learned, each predicted by itself with the model `auto` takes, the size of a
-pixel known or not. *Growing* cultures have durations of the phases of their own; the others stand still in one phase,
-or lack G1. With CELLCYCLE_REAL_DATA also the two RPE-1 fields, read together, whose S is told by EdU.
+Fields of microscopes from which no model learned, each predicted by itself with `auto`, with the pixel size known or
+not. *Growing* cultures have varying durations of phases; the others are arrested in one phase, or lack G1. With
+CELLCYCLE_REAL_DATA also the two RPE-1 fields, read together, whose S is measured by EdU.
 `python -c "from cellcycle.study.evidence.text import refresh_evidence as r; r()"` writes the tables of
 `docs/evidence.md` from the rows.
 """
@@ -30,7 +30,7 @@ from cellcycle.study.shipped.cells import microscope
 
 SEED, N_GROWING, N_STILL, N_NUCLEI, SIDE_UM = 2600, 24, 6, 140, 330
 _NONE_H, _LONG_H, _SPREAD, _NEAR_UM = 0.05, 30.0, 0.4, 4.0
-# What a culture that stands still has, in hours of each phase.
+# Durations of the phases in arrested cultures, in hours.
 STILL = {
     "all in G1": (_LONG_H, _NONE_H, _NONE_H, _NONE_H),
     "all in G2": (_NONE_H, _NONE_H, _LONG_H, _NONE_H),
@@ -44,7 +44,7 @@ STILL = {
 
 
 def main() -> None:
-    """Measure, and write one row a field, scale and prior."""
+    """Measure, and write one row per field, scale and prior."""
     durations = [("growing", None)] * N_GROWING + [item for item in STILL.items() for _ in range(N_STILL)]
     rows = []
     for number, (culture, hours) in enumerate(durations):
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def one_field(number: int, culture: str, hours) -> list[dict]:
-    """Return what a field is called with each prior, its pixel size known or not."""
+    """Return the rows of one field: its calls with each prior, with the pixel size known and not."""
     rng, (parameters, _) = np.random.default_rng([SEED, number]), microscope(number, SEED)
     usual = (parameters.g1_h, parameters.s_h, parameters.g2_h, parameters.m_h)
     hours = hours or np.array(usual) * np.exp(rng.normal(0, _SPREAD, 4))
@@ -77,7 +77,7 @@ def one_field(number: int, culture: str, hours) -> list[dict]:
 
 
 def scored(called, truth: pd.DataFrame, pixel_size_um: float) -> dict:
-    """Return the shares of the nuclei that were found, as they are and as they were called, and how many are right."""
+    """Return true and called shares of the nuclei that were found, and fractions right, wrong and without a call."""
     at = ["centroid_y_px", "centroid_x_px"]
     away, nearest = cKDTree(called[at]).query(truth[at])
     is_found = away * pixel_size_um < _NEAR_UM
@@ -91,7 +91,7 @@ def scored(called, truth: pd.DataFrame, pixel_size_um: float) -> dict:
 
 
 def rpe1_rows() -> list[dict]:
-    """Return what the RPE-1 fields are called with each prior; their true share of S is that with EdU."""
+    """Return the rows of the RPE-1 fields with each prior; their true share of S is that of EdU-positive nuclei."""
     real, rows = os.environ.get("CELLCYCLE_REAL_DATA"), []
     if not real:
         return rows

@@ -1,13 +1,12 @@
-"""Measure how clear a G1 peak must be for the anchored model, and what can be had of the peak's histogram alone.
+"""Measure how clear a G1 peak must be for the anchored model, and how well the histogram of DNA alone does.
 
     python benchmarks/g1_quality.py
 
-Simulated slides of 150 to 600 nuclei, of microscopes and of other laboratories that no model learned from, and some of
-500 to 800 whose peaks are faint: the stain spreads far, or there are as many cells of each phase, as where crops were
-picked. The others have shares of their own. Writes one row a slide to
-data/results/g1_quality.csv: the fit; balanced accuracy of the model that sees the picture, of the anchored one, and of
-histogram times picture (`cellcycle.study.evidence.product`); the share of S as it is, as the anchored model calls it,
-and as it is fitted.
+Simulated slides of 150 to 600 nuclei, of microscopes and of other laboratories that no model learned from, with varying
+shares; and some of 500 to 800 nuclei with faint peaks: the stain varies much, or all phases are equally frequent, as
+in hand-picked crops. Writes one row per slide to data/results/g1_quality.csv: the fit; balanced accuracy of the model
+for pictures, of the anchored one, and of histogram times picture (`cellcycle.study.evidence.product`); the true share
+of S, that of the anchored model's calls, and the fitted one.
 """
 
 from dataclasses import replace
@@ -26,7 +25,7 @@ from cellcycle.study.shipped.scoring import Slide
 
 SEED = 1500
 N_SLIDES, N_FAINT, N_EVEN = 12, 8, 6
-# About the shares of a growing population, G1, S, G2 and M, and how much they differ from slide to slide.
+# Approximate weights of G1, S, G2 and M in a growing population, and their variation between slides.
 SHARES = (6.0, 4.0, 2.5, 1.5)
 
 
@@ -41,7 +40,7 @@ def main():
 
 
 def one_slide(number: int, models: dict) -> dict:
-    """Return facts of one slide: its fit, and how well each way calls its nuclei."""
+    """Return the row of one slide: its fit, and the scores of each method."""
     rng, is_wide = np.random.default_rng([SEED, number]), number % 2 == 1
     parameters, size_px = (other_laboratory if is_wide else microscope)(number, SEED)
     if not is_wide:
@@ -65,7 +64,7 @@ def one_slide(number: int, models: dict) -> dict:
         said["anchored"] = slide.probabilities(models["anchored"])
         for which in PRODUCTS:
             made = product(likely, said["picture"], which)
-            # What has no DNA to go by is called by its picture.
+            # Nuclei without a likelihood of DNA are called by their picture.
             said[f"product_{which}"] = np.where(made.any(axis=1, keepdims=True), made, said["picture"])
         fitted = estimated_shares(likely, np.ones((1, len(likely))))[0, :3]
         calls = said["anchored"][np.isfinite(dna)].argmax(axis=1)
@@ -75,7 +74,7 @@ def one_slide(number: int, models: dict) -> dict:
 
 
 def _balanced(truth: np.ndarray, scores: np.ndarray) -> float:
-    # A nucleus without a call counts as wrong: its code is that of no class.
+    # A nucleus without a call counts as wrong: it gets the code of no class.
     calls = np.where(np.isfinite(scores).all(axis=1), np.nan_to_num(scores).argmax(axis=1), len(PHASES))
     matrix = metrics.confusion_matrix(truth, calls, len(PHASES) + 1)[: len(PHASES)]
     return float(metrics.balanced_accuracy(matrix))

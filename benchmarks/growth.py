@@ -5,12 +5,12 @@
     python -m benchmarks.growth --leave 1               # without the largest of each series: most of the time
     python -m benchmarks.growth --record                # keeps data/results/growth.csv, figure and text of docs
 
-Each series changes one thing: *fields*, small ones, in one call; *nuclei* at one density, in one field that grows
-with them; *pixels* about the same nuclei. Simulated nuclei of about 11 px, as under a low magnification, and of 22 px
-where pixels grow, which the finder need not enlarge; one process, whose processor time is taken, so that other work on
-the machine counts as little as it can, and its peak memory. A slope is that between the logarithms of the two largest
-points, where the start of the program counts least; 1 is proportional. Last, *engines*: what the process that hands out
-fields spends itself, which no worker takes off it: beside two processes, and two workers of a dask cluster.
+Each series changes one thing: *fields*, the number of small fields in one call; *nuclei* at constant density, in one
+field that grows with them; *pixels* around the same nuclei. Simulated nuclei are about 11 px large, as at low
+magnification, in the series *pixels* 22 px, which the finder need not enlarge. One process runs; its processor time,
+which depends little on other work of the machine, and its peak memory are measured. A slope is that between the
+logarithms of the two largest points, where the start of the program matters least; 1 is proportional. Last, *engines*:
+processor time of the process that distributes fields, to two processes or to two workers of a dask cluster.
 """
 
 import argparse
@@ -37,13 +37,13 @@ SIZES = {
     "nuclei": (100, 1_000, 10_000, 100_000),
     "pixels": (512, 1024, 2048, 4096, 10_000),
 }
-# Fields that are handed out, and by what.
+# Numbers of fields that are distributed, and the options of each engine.
 HANDED_OUT, ENGINES = (4, 40), {"handed to processes": {}, "handed to dask": {"dask": "local"}}
 COMMAND = [sys.executable, "-m", "cellcycle"]
 RECORD = files.repository() / "data" / "results" / "growth.csv"
 DOCUMENT = files.repository() / "docs" / "how_to" / "plate.md"
 FIGURE = files.repository() / "docs" / "images" / "growth.png"
-# What each series is made of: side in pixels, nuclei, and the side in simulated pixels that one pixel has.
+# Tile of each series: side in pixels, number of nuclei, and simulated pixels per side of a pixel.
 TILES = {"fields": (128, 8, 4), "nuclei": (512, 600, 4), "pixels": (512, 150, 2)}
 
 
@@ -55,12 +55,12 @@ def simulated(tile: tuple[int, int, int]) -> np.ndarray:
 
 
 def wide(picture: np.ndarray, size_px: int) -> np.ndarray:
-    """Return a picture side by side with itself, cut to a size."""
+    """Return a picture tiled with copies of itself, cut to a size."""
     return np.tile(picture, (-(-size_px // len(picture)),) * 2)[:size_px, :size_px]
 
 
 def write(folder: Path, series: str, n: int, tile: np.ndarray) -> dict[str, float]:
-    """Write the images of one point; return how many fields and pixels they are."""
+    """Write the images of one point; return their numbers of fields and pixels."""
     side_px, n_nuclei, binned = TILES[series]
     pictures = [tile]
     if series == "fields":
@@ -79,8 +79,8 @@ def write(folder: Path, series: str, n: int, tile: np.ndarray) -> dict[str, floa
 
 
 def measure(series: str, sizes) -> pd.DataFrame:
-    """Return one row a point: series, n, fields, pixels, nuclei found, processor seconds, peak memory."""
-    # In processes of their own: what this one has held counts as memory of those that it starts.
+    """Return one row per point: series, n, fields, pixels, nuclei found, processor seconds, peak memory."""
+    # Simulate in another process: the peak memory of this one would count for the processes that it starts.
     (tile,) = tasks.run(simulated, iter([TILES[series]]), 2)
     rows: list = []
     start = run([*COMMAND, "models"], 3)["cpu_s"]
@@ -97,7 +97,7 @@ def measure(series: str, sizes) -> pd.DataFrame:
 
 
 def hand_out() -> pd.DataFrame:
-    """Return one row an engine and number of fields: processor seconds of this process alone."""
+    """Return one row per engine and number of fields: processor seconds of this process alone."""
     rows, tile = [], simulated(TILES["fields"])
     for engine, options in ENGINES.items():
         for n in HANDED_OUT:
@@ -110,7 +110,7 @@ def hand_out() -> pd.DataFrame:
 
 
 def slopes(table: pd.DataFrame) -> pd.DataFrame:
-    """Return of each series the slopes of time and memory over n (over pixels, of pixels) at its end, on logarithms."""
+    """Return, per series, the log-log slopes of time and memory over n (series *pixels*: over pixels) at its end."""
     found = {}
     for series, own in _series(table):
         ends = np.log(own[["pixels" if series == "pixels" else "n", "cpu_s", "peak_gb"]].to_numpy(float)[-2:])
@@ -124,7 +124,7 @@ def _series(table: pd.DataFrame):
 
 
 def told(table: pd.DataFrame) -> str:
-    """Return the record as the lines of the page on plates."""
+    """Return the text of the page on plates."""
     rows = [
         "| more | from | to | processor time, s | peak memory, GB | slope of time | of memory |",
         "| --- " * 7 + "|",
@@ -153,7 +153,7 @@ def told(table: pd.DataFrame) -> str:
 
 
 def figure_of(table: pd.DataFrame):
-    """Return time and memory over each series, on logarithms, with a line of slope 1."""
+    """Return a figure of time and memory over each series, on log axes, with a line of slope 1."""
     figure, axes = new_figure(10, 5.2, 2, 3, sharey="row")
     for column, (series, own) in enumerate(_series(table)):
         x = own["pixels"] / 1e6 if series == "pixels" else own["n"]

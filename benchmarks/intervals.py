@@ -1,13 +1,13 @@
-"""Simulate experiments whose shares are known, and count how often the intervals of the report hold them.
+"""Simulate experiments with known shares, and measure how often the intervals of the report contain them.
 
     python -m benchmarks.intervals    # 8 minutes of one core; keeps data/results/intervals.csv, docs/how_to/plate.md
 
-No pictures: of each well 200 to 600 nuclei whose phase is known, so that nothing but wells, plates and the number of
-nuclei makes a share uncertain. The log odds of a phase deviate normally from well to well and from plate to plate.
-Every second condition is like the control, the others hold more G1. True is the share over all wells and plates that
-might have been, and for a difference that less the control's. One row a design: which part of the intervals of an
-experiment holds the truth, over its phases and conditions, on average over experiments, with Wilson's interval of as
-many experiments as there are, for intervals of one miss together.
+No images: each well has 200 to 600 nuclei of known phase, so that only wells, plates and the number of nuclei make a
+share uncertain. The log odds of a phase vary normally between wells and between plates. Every second condition is like
+the control, the others have more G1. The true share is the mean over all possible wells and plates; a true difference
+is that minus the control's. One row per design: the fraction of an experiment's intervals (over phases and conditions)
+that contain the truth, averaged over experiments, with Wilson's interval for the number of experiments, because the
+intervals of one experiment tend to miss together.
 """
 
 from collections import namedtuple
@@ -28,11 +28,11 @@ from cellcycle.study import blocks
 RECORD, DOCUMENT = ROOT / "data" / "results" / "intervals.csv", ROOT / "docs" / "how_to" / "plate.md"
 N_EXPERIMENTS, N_SAMPLES, NUCLEI, HOW = 150, 200, (200, 601), "counted"
 SHARES = np.array([[0.5, 0.3, 0.16, 0.04], [0.65, 0.2, 0.12, 0.03]])
-# Where the logarithms of all four weights deviate by 1, the log odds of one of these phases do by about so much.
+# If the logarithms of all four weights have a standard deviation of 1, the log odds of a phase have about this one.
 _OF_ODDS = 1.23
 ONE, SHARED, OWN = STANDS = "one", "shared by all conditions", "one for each condition"
 _ASKED = ("shares", "differences")
-# How conditions stand on plates, with so many wells of each on a plate, and how wells and plates deviate.
+# Layout of conditions on plates, numbers of plates, conditions, and wells of each, deviations of wells and plates.
 Design = namedtuple("Design", "stand plates conditions wells wells_differ plates_differ")
 
 
@@ -44,7 +44,7 @@ def designs() -> list[Design]:
 
 
 def drawn(design: Design, rng: np.random.Generator) -> pd.DataFrame:
-    """Return the nuclei of one experiment, in the columns that shares are made of, each with its condition."""
+    """Return the nuclei of one experiment, with the columns that the shares need, and their condition."""
     pairs = [(c, p) for c in range(design.conditions) for p in range(design.plates) if design.stand != OWN or p == c]
     condition, plate = np.repeat(pairs, design.wells, axis=0).T
     off = rng.normal(0, design.plates_differ, (design.plates, len(PHASES)))[plate]
@@ -58,7 +58,7 @@ def drawn(design: Design, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def true_shares(design: Design) -> np.ndarray:
-    """Return the shares (C, 4) of the conditions over all wells and plates that might have been."""
+    """Return the true shares (C, 4) of the conditions: means over all possible wells and plates."""
     deviation = np.hypot(design.wells_differ, design.plates_differ) / _OF_ODDS
     off = np.random.default_rng(0).normal(0, deviation, (200_000, len(PHASES)))
     of_both = np.array([softmax(np.log(own) + off, axis=1).mean(axis=0) for own in SHARES])
@@ -66,8 +66,8 @@ def true_shares(design: Design) -> np.ndarray:
 
 
 def found(nuclei: pd.DataFrame) -> list[np.ndarray]:
-    """Return, as `all_numbers` has them, both ends (2, C, 4) of the intervals of the shares under each condition, and
-    (2, C - 1, 4) of what they are more than under the first.
+    """Return the ends (2, C, 4) of the intervals of shares per condition, and (2, C - 1, 4) of those of differences to
+    the first, computed as in `all_numbers`.
     """
     arms = [samples_of(own, PHASES, k, N_SAMPLES, (HOW,)) for k, own in nuclei.groupby("condition")]
     scatter = scatter_of(arms)
@@ -78,7 +78,7 @@ def found(nuclei: pd.DataFrame) -> list[np.ndarray]:
 
 
 def row_of(design: Design, n_experiments: int = N_EXPERIMENTS) -> dict:
-    """Return how often the intervals of a design hold the truth, of shares and of differences."""
+    """Return how often the intervals of a design contain the truth, for shares and for differences."""
     shares, held = true_shares(design), []
     truth = shares, shares[1:] - shares[0]
     seed = [STANDS.index(design.stand), *(round(100 * number) for number in design[1:])]
@@ -92,7 +92,7 @@ def row_of(design: Design, n_experiments: int = N_EXPERIMENTS) -> dict:
 
 
 def told(record: pd.DataFrame) -> str:
-    """Return the record as the lines of docs/how_to/plate.md: of designs of a kind the lowest part and the highest."""
+    """Return the text of docs/how_to/plate.md: the lowest and highest coverage of the designs of each kind."""
     is_own, is_single = record["stand"] == OWN, (record["wells"] == 1) & (record["stand"] != SHARED)
     rows = []
     for (stand, by, _), own in record.groupby(["stand", "plates_differ", is_single], sort=False):

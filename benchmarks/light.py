@@ -1,11 +1,11 @@
-"""Measure whether uneven light of one field is told right by its nuclei, and makes no G1 peak where there is none.
+"""Measure whether uneven light is estimated correctly from one field's nuclei, without creating false G1 peaks.
 
     python -m benchmarks.light        # a quarter of an hour of one core; writes data/results/light.csv
 
-Cultures are drawn as numbers, no pictures: DNA with a coefficient of variation of 6 to 13 %, some parts of nuclei and
-doublets, at random places of a field under a random quadratic light. One row a culture, number of nuclei and unevenness
-(standard deviation of twice the five slopes): the share of fields with a G1 peak that `predict` takes, before and after
-light is taken out, and the share whose peak lies elsewhere than it should by more than `_OFF`.
+Cultures are simulated as numbers, without images: DNA with a coefficient of variation of 6 to 13 %, some partial nuclei
+and doublets, at random places of a field under a random quadratic light. One row per culture, number of nuclei and
+unevenness (standard deviation of twice the five slopes): the fraction of fields with a G1 peak that `predict` accepts,
+before and after the light correction, and the fraction whose peak is off by more than `_OFF`.
 """
 
 from itertools import product
@@ -21,7 +21,7 @@ from cellcycle.predict.predictor import LEAST_QUALITY
 RECORD = "data/results/light.csv"
 N_FIELDS, SHAPE, G2 = 24, (1000, 1000), 1.95
 COUNTS, UNEVEN = (80, 150, 300), (0.0, 0.15, 0.3)
-# Shares of G1, S and G2; those of a growing culture vary from one to the next.
+# Shares of G1, S and G2; those of growing cultures vary from one to the next.
 CULTURES = {
     "growing": (6.0, 3.6, 2.4),
     "all in G1": (0.97, 0.015, 0.015),
@@ -29,7 +29,7 @@ CULTURES = {
     "no G1, little S": (0.0, 0.2, 0.8),
     "no G1, much S": (0.0, 0.7, 0.3),
 }
-# Of the logarithm: a sixth.
+# Allowed error of the peak's position, as a difference of natural logarithms: about a sixth.
 _OFF = 0.17
 
 
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def row_of(culture: str, n_nuclei: int, uneven: float) -> dict:
-    """Return what becomes of the fields of one kind."""
+    """Return the row of one kind of field."""
     fits = [fits_of(culture, n_nuclei, uneven, seed) for seed in range(N_FIELDS)]
     about = {"culture": culture, "nuclei": n_nuclei, "uneven": uneven, "fields": N_FIELDS}
     for name, own in zip(("before", "after"), zip(*fits, strict=True), strict=True):
@@ -51,7 +51,7 @@ def row_of(culture: str, n_nuclei: int, uneven: float) -> dict:
 
 
 def fits_of(culture: str, n_nuclei: int, uneven: float, seed: int) -> list[float]:
-    """Return where the G1 peak of a field is taken to lie, truly at 1, before and after; NaN where it has none."""
+    """Return the position of a field's G1 peak (truly 1) before and after light correction; NaN if none is found."""
     rng = np.random.default_rng([seed, n_nuclei, round(100 * uneven), list(CULTURES).index(culture)])
     shares = rng.dirichlet(CULTURES[culture]) if culture == "growing" else CULTURES[culture]
     copies = np.choose(rng.choice(3, n_nuclei, p=shares), [1.0, 1 + (G2 - 1) * rng.random(n_nuclei), G2])

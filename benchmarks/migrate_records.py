@@ -1,9 +1,9 @@
-"""Bring the committed records into the words of the code: names of settings, names of folders, format.
+"""Update the committed records to the current code: names of settings, names of folders, format.
 
 Usage: python benchmarks/migrate_records.py [data/results]
 
-Run it after a setting of an estimator has been renamed or its default has changed, with `migrated` saying how.
-Predictions stay as they are; a record that is up to date stays altogether.
+Run it after a setting of an estimator was renamed or its default changed; `migrated` defines the change.
+Predictions do not change; a record that is up to date is not touched.
 """
 
 import json
@@ -16,12 +16,12 @@ from cellcycle.study import load_profile
 from cellcycle.study.transfers import pretrained_network, transfer_source
 from cellcycle.training.runs import defaults_of, full_config
 
-# Experiments, and models, that no estimator of ours is configured for: their settings are all that is recorded.
+# Experiments and models without an estimator here: their recorded settings are complete.
 ELSEWHERE, NO_ESTIMATORS = ("checkpoint", "confidence", "evidence"), ("ceiling", "nearest-pixels")
 
 
 def migrated(config: dict) -> dict:
-    """Return the whole configuration of a record in the words of the code as it stands."""
+    """Return the whole configuration of a record with the names and defaults of the current code."""
     config = dict(config)
     if config.get("experiment") in ELSEWHERE or config["model"] in NO_ESTIMATORS:
         return config
@@ -33,7 +33,7 @@ def migrated(config: dict) -> dict:
 
 
 def migrate(folder: Path) -> Path:
-    """Rewrite `run.json` of one record and rename its folder; return where it lies now."""
+    """Rewrite `run.json` of one record and rename its folder; return the new path."""
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     run |= {"format": results.FORMAT, "config": migrated(run["config"])}
     results.write_facts(folder, run)

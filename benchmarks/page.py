@@ -1,4 +1,4 @@
-"""Load the website on this computer, count what is lost or mixed up, and write down what it took.
+"""Put the website under load on this computer, count lost or mixed-up answers, and record times.
 
     python benchmarks/page.py            # prints the record
     python benchmarks/page.py --record   # and keeps it as data/results/page.json, and in docs/security.md
@@ -39,7 +39,7 @@ RECORD, DOCUMENT = ROOT / "data" / "results" / "page.json", ROOT / "docs" / "sec
 
 @contextmanager
 def website(password: str | None = None):
-    """Serve on a free port with the limits it comes with; yield address, process, and when it said so and answered.
+    """Serve on a free port with the default limits; yield address, process, and when it announced itself and answered.
 
     Both are in seconds after its start.
     """
@@ -69,7 +69,7 @@ def website(password: str | None = None):
 
 
 def visit(address: str, path: Path) -> str:
-    """Be a visitor who gives one image and takes the table away."""
+    """Act as a visitor: upload one image and return the table."""
     with httpx.Client(base_url=address, timeout=300) as client:
         client.post("/api/visit").raise_for_status()
         given = {"params": {"name": path.name}, "content": path.read_bytes()}
@@ -80,13 +80,13 @@ def visit(address: str, path: Path) -> str:
 
 
 def ask(address: str, path: Path) -> str:
-    """Be a program that asks for the rows of one image."""
+    """Act as a program: request and return the rows of one image."""
     answer = httpx.post(f"{address}/predict", files={"images": (path.name, path.read_bytes())}, timeout=300)
     return pd.DataFrame(answer.json()).to_csv(index=False)
 
 
 def crowd(function, address: str, paths: list[Path], expected: dict) -> dict:
-    """Let all act at once; count answers that are missing or another's."""
+    """Run `function` for all paths at once; count answers that are missing or of another image."""
     started = time.perf_counter()
     with ThreadPoolExecutor(len(paths)) as pool:
         futures = [pool.submit(function, address, path) for path in paths]
@@ -101,7 +101,7 @@ def crowd(function, address: str, paths: list[Path], expected: dict) -> dict:
 
 
 def half_open(address: str) -> dict:
-    """Open connections that send half a head; say how many are open after a while, and how fast others are served."""
+    """Open connections that send half a head; return how many stay open, and how fast other requests are served."""
     port = int(address.rsplit(":", 1)[1])
     sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(N_HALF_OPEN)]
     for each in sockets:
@@ -124,14 +124,14 @@ def half_open(address: str) -> dict:
 
 
 def guesses(address: str) -> dict:
-    """Try wrong passwords in one burst; count those that were looked at."""
+    """Try wrong passwords in one burst; count those that were checked."""
     with httpx.Client(base_url=address) as client:
         codes = [client.get("/", auth=("lab", f"wrong {i}")).status_code for i in range(N_GUESSES)]
     return {"tried": N_GUESSES, "looked_at": codes.count(401)}
 
 
 def measured(record: dict) -> str:
-    """Return the record as the lines of docs/security.md."""
+    """Return the text of docs/security.md on the record."""
     fuzz = json.loads((ROOT / "data" / "results" / "fuzz.json").read_text(encoding="utf-8"))
     everything = fuzz["all"]
     half, wrong = record["half_open"], record["guesses"]
@@ -154,7 +154,7 @@ def measured(record: dict) -> str:
 
 
 def where() -> dict:
-    """Return the facts with which a record begins: the day and the machine."""
+    """Return the first facts of a record: date and machine."""
     told = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
     name = re.search(r"model name\s*: (.+)", told)
     cores = f"{os.cpu_count()} cores" + (f" ({name[1].strip()})" if name else "")
@@ -163,14 +163,14 @@ def where() -> dict:
 
 
 def wants_record(about: str) -> bool:
-    """Read the command line of a measurement; return whether what it finds is to be kept."""
+    """Parse the command line of a measurement; return whether `--record` is given."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true")
     return parser.parse_args().record
 
 
 def kept(record: dict, file: Path, document: Path, block: str) -> None:
-    """Write a record, and its text into the document."""
+    """Write a record to a file, and its text into a block of the document."""
     with files.whole_file(file) as unfinished:
         unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     blocks.refresh(document, {"MEASURED": block})

@@ -1,9 +1,9 @@
-"""Train the networks of Table II at the study's 300 px on a GPU, those of the profile `paper`.
+"""Train the networks of Table II at the study's 300 px on a GPU, with the profile `paper`.
 
-    python -m benchmarks.paper --minutes 9    # what is trained by then stays; again, and it goes on
-    python -m benchmarks.paper --record       # data/results/paper.csv and the text of docs, of what was trained
+    python -m benchmarks.paper --minutes 9    # trains for 9 minutes; a further call continues
+    python -m benchmarks.paper --record       # data/results/paper.csv and the text of docs, from what was trained
 
-Many folds at a time, since one fold of a small network leaves most of a GPU idle. The records lie under `build`.
+Many folds run at a time, because one fold of a small network leaves most of a GPU idle. Records are under `build`.
 """
 
 import argparse
@@ -22,12 +22,12 @@ from cellcycle.study.profiles import Profile, load_profile
 from cellcycle.summaries import score_table
 
 RECORD = files.repository() / "data" / "results" / "paper.csv"
-# Folds at a time: a ResNet at full size needs some 10 GB of the GPU's memory each.
+# Folds at a time: a ResNet at full size needs some 10 GB of GPU memory per fold.
 SMALL, LARGE = 14, 8
 
 
 def parts(profile: Profile) -> list[tuple[str, list[dict], int]]:
-    """Return what is trained: name, settings, folds at a time."""
+    """Return the parts of the training: (name, settings, folds at a time)."""
     configs = experiments.table_2(profile)
     small = [config for config in configs if not config["model"].startswith("resnet")]
     return [
@@ -37,14 +37,14 @@ def parts(profile: Profile) -> list[tuple[str, list[dict], int]]:
 
 
 def train(profile: Profile) -> None:
-    """Train all that has no record yet."""
+    """Train all models that have no record yet."""
     dataset = profile.load_dataset()
     for _, configs, n_jobs in parts(profile):
         experiments.cross_validate(replace(profile, n_jobs=n_jobs), dataset, configs)
 
 
 def scores(profile: Profile) -> pd.DataFrame:
-    """Return the scores of each part that is recorded whole, with the seconds a fold took beside the others."""
+    """Return the scores of each completely recorded part, with the seconds per fold while other folds ran beside it."""
     dataset, made = profile.load_dataset(), []
     for part, configs, n_jobs in parts(profile):
         try:
@@ -59,7 +59,7 @@ def scores(profile: Profile) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Train for as long as was allowed, or keep the scores of what was trained."""
+    """Train for the given minutes, or write the scores of what was trained."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--record", action="store_true")
@@ -75,7 +75,7 @@ def main() -> None:
         except KeyboardInterrupt:
             print("the time is over: what is recorded stays")
         return
-    # Also where there is no GPU: the records say on what they were made.
+    # Also without a GPU: the records name their device.
     with files.whole_file(RECORD) as work:
         scores(replace(profile, device="cuda")).rename_axis("model").to_csv(work)
     texts.refresh_texts()

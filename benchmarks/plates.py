@@ -1,10 +1,10 @@
-"""Simulate plates with known effects, and ask whether the report finds each inside its interval.
+"""Simulate plates with known effects, and check that the report's intervals contain them.
 
     python -m benchmarks.plates    # some minutes of one core; keeps data/results/plates.csv, and docs/how_to/plate.md
 
 Ten plates (seeds 0 to 9) of eleven wells: two each of a G1 arrest, an S block, a mitotic arrest and the vehicle, and
-three that are spoilt: empty, out of focus, sparse. An effect is the share of a phase in the treated wells less that in
-those of the vehicle, of all nuclei that the image holds whole.
+three bad ones: empty, out of focus, sparse. An effect is the share of a phase in the treated wells minus that in the
+vehicle's wells, over all nuclei that lie wholly inside the images.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ EFFECTS = {"G1 arrest": "G1", "S block": "S", "mitotic arrest": "M"}
 
 
 def predicted(folder: Path, seed: int) -> pd.DataFrame:
-    """Write a plate with its map and truth into a folder; return its table, which is kept as `table.csv`, too."""
+    """Write a plate with its map and truth into a folder; return its table, which is also written to `table.csv`."""
     treated = [[Well(drug, DOSE)] * 2 for drug in EFFECTS]
     write_plate(folder, 1, SIDE_PX, seed, SimulationParameters(), [*treated, [Well(), Well(), *PLATE[-1][3:]]])
     table = predict(folder / "plate", plate_map=folder / "map.csv")
@@ -36,7 +36,7 @@ def predicted(folder: Path, seed: int) -> pd.DataFrame:
 
 
 def effects(folder: Path) -> pd.DataFrame:
-    """Return of each drug the effect in truth, and as the report of a folder's table has it, with its interval."""
+    """Return, per drug, the true effect, and that of the report on a folder's table, with its interval."""
     numbers = all_numbers(read_experiment([folder / "table.csv"], CONTROL), N_SAMPLES)
     found = numbers[numbers["table"] == "estimated, minus control"].set_index(["arm", "quantity"])
     truth = pd.read_csv(folder / "truth.csv").merge(pd.read_csv(folder / "map.csv"), on="well")
@@ -50,7 +50,7 @@ def effects(folder: Path) -> pd.DataFrame:
 
 
 def told(record: pd.DataFrame) -> str:
-    """Return the record as the lines of docs/how_to/plate.md."""
+    """Return the text of docs/how_to/plate.md on the record."""
     held = (record["low"] < record["truth"]) & (record["truth"] < record["high"])
     rows = [
         f"| {drug} | {phase} | {_points(own['truth'])} | {_points(own['value'])} | {held[own.index].sum()} | "

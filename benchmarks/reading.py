@@ -1,9 +1,9 @@
-"""What the judgement and the limits of a file cost on the command line: reading with them beside reading without.
+"""Measure the cost of the checks and limits of files on the command line: reading with them and without.
 
     python benchmarks/reading.py
 
-Prints milliseconds an image, medians of one run in which both ways take turns, and what one file costs whose format
-is decoded in a child: first its start, then each further file.
+Prints milliseconds per image, as medians of one run in which both ways alternate, and the cost of a file whose format
+is decoded in a child process: its start, then each further file.
 """
 
 import tempfile
@@ -21,7 +21,7 @@ N_TURNS = 15
 
 
 def pictures(folder: Path) -> list[Path]:
-    """Write the files that are read: a crop, a field, a stack and a slide's worth of tiles."""
+    """Write the files to read: a crop, a field, a stack and the tiles of a slide; return their paths."""
     rng = np.random.default_rng(0)
     crop, field = (rng.integers(0, 4000, (n, n)).astype(np.uint16) for n in (64, 1080))
     Image.fromarray(crop).save(folder / "crop.png")
@@ -34,7 +34,7 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def milliseconds(function, *arguments) -> float:
-    """Return what one call takes."""
+    """Return the time of one call in milliseconds."""
     started = time.perf_counter()
     function(*arguments)
     return 1000 * (time.perf_counter() - started)

@@ -1,14 +1,14 @@
-"""Recompute the table of docs/results.md from the committed CSV files: numpy, pandas, and quantiles of scipy alone.
+"""Recompute the table of docs/results.md from the committed CSV files, with numpy, pandas and quantiles of scipy.
 
     python benchmarks/recompute.py
 
-Nothing of the library is imported: what agrees here was computed twice. The rows are the runs that stand in the
-records under several seeds, and the ceiling. Calls are made as that page says: for accuracy the most probable class
+Nothing of the library is imported, so agreement confirms the numbers independently. The rows are the models recorded
+under several seeds, and the ceiling. Calls are made as described on that page: for accuracy the most probable class
 under the shares of the tested cells, for balanced accuracy under equal shares, for macro F1 under the shares raised to
-the middle of the powers that served the other folds best within a standard error. Intervals cover slides and trainings:
-each is drawn alone, variances are added, and what both hold, that of their cells, is taken off once. Prints each score,
-the printed one beside it, how each model stands beside DNA content, paired, and what is left of that where it is one of
-many comparisons; ends with status 1 where two differ.
+the middle of the powers that are best on the other folds within a standard error. Intervals cover slides and trainings:
+each is drawn alone, their variances are added, and the variance of cells, which is in both, is subtracted once. Prints
+each score beside the one on the page, each model's paired difference to DNA content, and what remains of it after
+correction for many comparisons; ends with status 1 if any differ.
 """
 
 import json
@@ -25,9 +25,9 @@ NAMES = {"logistic": "LR", "nn": "NN", "resnet8-plain": "ResNet 8, plain", "resn
 NAMES |= {"nagao4": "best", "dna-content": "DNA content", "ceiling": "ceiling"}
 SCORES = ("accuracy", "balanced accuracy", "macro F1")
 DRAWS, MANY_DRAWS = 1000, 20_000
-# Values are printed with two digits; intervals depend on the draws too.
+# The page shows values with two digits; intervals also depend on the random draws.
 VALUE_TOLERANCE, INTERVAL_TOLERANCE = 0.0051, 0.02
-# A verdict may turn where a bound lies so near to 0, and that of one of many within such a share of its limit.
+# A verdict may differ if a bound is this near to 0, and a corrected one if it is within this fraction of its limit.
 NEAR, NEAR_LIMIT = 0.005, 0.02
 EDGE = 0.05
 
@@ -41,7 +41,7 @@ def headline_runs() -> dict[str, tuple[dict, pd.DataFrame]]:
         same.setdefault(key, []).append((run["config"], file.parent / "predictions.csv"))
     found = {}
     for runs in same.values():
-        # Runs of one number in two tables are of one seed, and so of the same folds.
+        # Sorted by seed, so that runs with the same number in two tables have the same folds.
         runs.sort(key=lambda run: run[0]["seed"])
         settings = runs[0][0]
         if settings["model"] in NAMES and (len(runs) > 1 or settings["model"] == "ceiling"):
@@ -51,7 +51,7 @@ def headline_runs() -> dict[str, tuple[dict, pd.DataFrame]]:
 
 
 def score(truth: np.ndarray, call: np.ndarray) -> tuple[float, float, float]:
-    """Return accuracy, balanced accuracy and macro F1 of calls, names as the truth is."""
+    """Return accuracy, balanced accuracy and macro F1 of calls; calls and truth are class names."""
     recalls, f1 = [], []
     for phase in sorted(set(truth)):
         is_it, called = truth == phase, call == phase
@@ -85,9 +85,9 @@ def called(table: pd.DataFrame, settings: dict) -> dict[str, np.ndarray]:
 
 
 def estimate(parts: list[tuple], which: int, seed: int, n_draws: int = DRAWS) -> tuple[float, float, float]:
-    """Return a score with its 95 % interval, or the difference of two: `parts` are tables, calls and signs.
+    """Return a score, or the difference of two, with its 95 % interval; `parts` are (table, calls, sign).
 
-    Two tables are of the same cells, folds and seeds, and are drawn together.
+    Two tables must be of the same cells, folds and seeds; they are drawn together.
     """
     assert len({tuple(t[["run", "fold", "sample_id"]].itertuples(index=False)) for t, *_ in parts}) == 1
     value, samples, number = 0.0, {}, {}
@@ -112,7 +112,7 @@ def estimate(parts: list[tuple], which: int, seed: int, n_draws: int = DRAWS) ->
 
 
 def redrawn(of: np.ndarray, truth: np.ndarray, call: np.ndarray, which: int, rng, n_draws: int) -> np.ndarray:
-    """Return a score of each of many draws of whole slides, trainings or cells, with replacement."""
+    """Return the score of each of `n_draws` draws of whole slides, trainings or cells (`of`), with replacement."""
     phases = sorted(set(truth))
     counts = pd.crosstab([of, truth], call).reindex(columns=phases, fill_value=0)
     every = pd.MultiIndex.from_product([np.unique(of), phases])
@@ -126,7 +126,7 @@ def redrawn(of: np.ndarray, truth: np.ndarray, call: np.ndarray, which: int, rng
 
 
 def printed_table() -> dict[str, dict[str, list[float]]]:
-    """Return value, low and high of each model and score as the page prints them."""
+    """Return [value, low, high] of each model and score on the page."""
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     block = text.split("<!-- RESULTS -->")[1].split("<!-- /RESULTS -->")[0]
     header, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in block.strip().splitlines())
@@ -135,9 +135,9 @@ def printed_table() -> dict[str, dict[str, list[float]]]:
 
 
 def printed_verdicts() -> dict[str, dict[str, str]]:
-    """Return how the page says that each model stands beside DNA content: score -> model -> verdict."""
+    """Return the page's verdicts on each model compared with DNA content: score -> model -> verdict."""
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    # A sentence may go on in an indented line.
+    # A sentence may continue in an indented line.
     lines = text.split("<!-- FINDINGS -->")[1].split("<!-- /FINDINGS -->")[0].replace("\n  ", " ").splitlines()
     found = {}
     for line in (line for line in lines if ", compared with DNA content: " in line):
@@ -150,7 +150,7 @@ def printed_verdicts() -> dict[str, dict[str, str]]:
 
 
 def printed_as_one_of_many() -> dict[str, dict[str, list[str]]]:
-    """Return what the page says is left of the verdicts, as they are many: verdict -> model -> scores."""
+    """Return the page's verdicts after correction for many comparisons: verdict -> model -> scores."""
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").split("<!-- FINDINGS -->")[1]
     told = " ".join(re.search(r"\(Bonferroni\), (.*?)\.\n", text, re.S)[1].split())
     found = {}
@@ -181,7 +181,7 @@ def main() -> int:
         for name, verdict in models.items():
             parts = [(runs[name][1], calls[name][what], 1), (classical, calls["DNA content"][what], -1)]
             value, low, high = estimate(parts, SCORES.index(what), 1)
-            # A bound so near to 0 is on either side of it by the luck of the draws.
+            # A bound near 0 may lie on either side of it, depending on the random draws.
             may_be = {_verdict(low + shift, high + shift) for shift in (-NEAR, 0, NEAR)}
             worst |= verdict not in may_be
             is_same = "" if verdict in may_be else "  DIFFERS"
@@ -191,7 +191,7 @@ def main() -> int:
 
 
 def _differs_as_one_of_many(runs, calls) -> bool:
-    """Print what each difference to DNA content is of that which one of many must reach; return whether one differs."""
+    """Print each difference to DNA content relative to its corrected limit; return whether a verdict differs."""
     dna, printed, differs = runs["DNA content"][1], printed_as_one_of_many(), False
     compared = [name for name in runs if name not in ("DNA content", "ceiling")]
     n, freedom = len(compared) * len(SCORES), dna["group"].nunique() - 1

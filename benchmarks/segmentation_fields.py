@@ -1,15 +1,15 @@
-"""How well each finder finds the nuclei of outlined fields, what it costs, and how narrow it leaves the G1 peak.
+"""Compare finders on outlined fields: segmentation scores, time and memory, and the width of the G1 peak.
 
 Run: CELLCYCLE_REAL_DATA=folder python -m benchmarks.segmentation_fields [--worst N] [--record]
 
-The folder holds `fields/` and `fields_more/` with `images/` and `labels/`, and `rpe1/SCR_f1_DAPI.tif`. "plain" is
-Otsu's threshold, a watershed on the distance and a table of measurements, as one writes it down in ten lines. The
-shipped finder learned from the real fields: what it does on fields it has not seen stands in its card. Its simulated
-fields here are others than those it learned from. Times are those of the processor, in one run; only their ratios say
-anything. `--record` keeps all as `data/results/finders.json`, from which `docs/finders.md` is written.
+The folder contains `fields/` and `fields_more/` with `images/` and `labels/`, and `rpe1/SCR_f1_DAPI.tif`. "plain" is
+Otsu's threshold, a watershed on the distance transform and a table of measurements, in about ten lines. The shipped
+finder learned from the real fields: its scores on unseen fields are in its card. The simulated fields here are not
+those from which it learned. Times are processor times of one run; only their ratios are meaningful. `--record` writes
+`data/results/finders.json`, from which `docs/finders.md` is made.
 
-`--crowded IMAGE LABELS` asks the finders of one outlined picture instead, such as that of the package StarDist
-(`stardist/data/images/img2d.tif` and `mask2d.tif`, 512 px, crowded; BSD-3), which is none of those learned from.
+`--crowded IMAGE LABELS` scores the finders on one outlined picture instead, e.g. that of the package StarDist
+(`stardist/data/images/img2d.tif` and `mask2d.tif`, 512 px, crowded; BSD-3), from which no finder here learned.
 """
 
 import argparse
@@ -41,7 +41,7 @@ SLIDE_SEED, SLIDE_PX, SLIDE_NUCLEI, N_RESAMPLES = 2026, (800, 800), 130, 60
 
 
 def plain(pixels: np.ndarray) -> np.ndarray:
-    """Find and measure nuclei in the plainest way that is in use."""
+    """Find and measure nuclei in the simplest common way; return the labels (H, W)."""
     from scipy import ndimage
     from skimage import feature, filters, measure
     from skimage.segmentation import watershed
@@ -57,12 +57,12 @@ def plain(pixels: np.ndarray) -> np.ndarray:
 
 
 def found_by(name: str, pixels: np.ndarray) -> np.ndarray:
-    """Return the labels (H, W) that a finder gives."""
+    """Return the labels (H, W) of a finder."""
     return plain(pixels) if name == "plain" else segment(pixels, segmentation=name)
 
 
 def scored(name: str, fields) -> tuple[dict, float, list]:
-    """Return a finder's scores on outlined fields, the seconds of processor they took, and the fields from worst."""
+    """Return a finder's scores on outlined fields, its processor seconds, and the fields from worst to best."""
     from cellcycle.training.finder import found_scores
 
     found_by(name, fields[0].pixels)
@@ -73,20 +73,20 @@ def scored(name: str, fields) -> tuple[dict, float, list]:
     f1 = [2 * c[0][0] / max(2 * c[0][0] + c[0][1] + c[0][2], 1) for c in counts]
     order = sorted(zip(f1, (f.name for f in fields), (c[0] for c in counts), strict=True))
     worst = [{"f1": round(v, 3), "field": n, "right_surplus_missed": list(map(int, c))} for v, n, c in order]
-    # Real fields of one kind are alike; simulated ones are each by themselves.
+    # Real fields of one kind are correlated; each simulated one is independent.
     kinds = np.array([field.name if field.kind == "simulated" else field.kind for field in fields])
     return found_scores(counts, kinds), seconds, worst
 
 
 def packed(field):
-    """Return a field as a JPEG leaves it."""
+    """Return a field after JPEG compression."""
     file = io.BytesIO()
     Image.fromarray(np.rint(255 * field.pixels).astype(np.uint8)).save(file, "JPEG", quality=JPEG_QUALITY)
     return replace(field, pixels=np.asarray(Image.open(file), np.float32) / 255)
 
 
 def g1_width(name: str, pictures) -> dict:
-    """Return the width of the G1 peak of the nuclei of some pictures, as a CV with its 95 % interval over nuclei."""
+    """Return the CV of the G1 peak of the nuclei of some pictures, with its 95 % interval over nuclei."""
     dna = []
     for pixels in pictures:
         table = measure(pixels, found_by(name, pixels).astype(np.int32))
@@ -102,14 +102,14 @@ def g1_width(name: str, pictures) -> dict:
 
 
 def _memory(name: str, file: Path) -> float:
-    """Return the most memory, in MB, that this process, which knows no torch, came to hold (on Linux)."""
+    """Return the peak memory in MB of this process, which does not import torch, after finding nuclei (on Linux)."""
     found_by(name, read_plane(file).pixels)
-    # What `resource` says of a process begins with what its parent held.
+    # The peak of `resource` is inherited from the parent process.
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
 def crowded(finders: list[str], image: Path, labels: Path) -> dict:
-    """Return by finder how many nuclei of one picture are right, surplus and missed at each IoU."""
+    """Return, per finder, the numbers of right, surplus and missed nuclei of one picture at each IoU."""
     import tifffile
 
     pixels, drawn = read_plane(image).pixels, tifffile.imread(labels)
@@ -118,7 +118,7 @@ def crowded(finders: list[str], image: Path, labels: Path) -> dict:
 
 
 def main() -> None:
-    """Find the nuclei of every field by every finder, and print or record what they come to."""
+    """Score every finder on every field, and print or record the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worst", type=int, default=5, help="number of worst fields to keep")
     parser.add_argument("--finders", nargs="+", default=["plain", "classical", "trained"])
@@ -130,7 +130,7 @@ def main() -> None:
         record = kept | {"crowded": crowded(arguments.finders, *arguments.crowded)}
         print(json.dumps(record["crowded"]))
         return write(record) if arguments.record else None
-    # torch comes with it, which none of the finders needs.
+    # This imports torch, which none of the finders needs.
     from cellcycle.training.outlined import real_fields, simulated_fields
 
     if "CELLCYCLE_REAL_DATA" not in os.environ:
@@ -165,7 +165,7 @@ def main() -> None:
 
 
 def write(record: dict) -> None:
-    """Keep the record."""
+    """Write the record to its file."""
     with files.whole_file(RECORD) as work:
         work.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

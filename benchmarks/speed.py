@@ -1,12 +1,12 @@
-"""Time and memory of prediction, beside the study's own package where that is asked for.
+"""Measure time and memory of prediction, optionally beside the study's own package.
 
 Run: python -m benchmarks.speed [--with-rival] [--repeats 5] [--without-slide]
 
 Measured in one run: CPU time of `cellcycle --help`; wall time of one image in a fresh process; 1,000 cropped
-nuclei in one call; peak memory of a field of 10,000 x 10,000 pixels of 16 bits; with the real cells that
-$CELLCYCLE_REAL_DATA names, a field of RPE-1 cells, beside a plain script and on two processes. `--with-rival` installs
-cnncc 1.1.4 (71 MB) into a venv of its own under build/, which borrows torch from this environment, and prints
-ratios of its times to ours. Minima of several repeats are the steadiest figures on a busy machine.
+nuclei in one call; peak memory of a field of 10,000 x 10,000 pixels of 16 bits; and, if $CELLCYCLE_REAL_DATA names
+real cells, a field of RPE-1 cells, beside a plain script and in two processes. `--with-rival` installs cnncc 1.1.4
+(71 MB) into its own venv under build/, which uses torch of this environment, and prints ratios of its times to ours.
+Minima of several repeats vary least on a busy machine.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SLIDE_PX = 10_000
 
 
 def run(command, repeats: int = 1, **environment) -> dict[str, float]:
-    """Run a command several times; return the least wall and CPU seconds, and its peak memory in GB."""
+    """Run a command several times; return the minimum wall and CPU seconds, and its peak memory in GB."""
     walls, cpus, memory = [], [], 0
     for _ in range(repeats):
         started = time.perf_counter()
@@ -64,7 +64,7 @@ def crops() -> Path:
         folder.mkdir(exist_ok=True)
         nuclei = simulate_nuclei({"G1": 25, "S": 25, "G2": 25, "M": 25}, 100, seed=5)
         for i in range(N_CROPS):
-            # A hundred different nuclei are enough to time; each file is read anew.
+            # A hundred different nuclei are enough for timing, because each file is read anew.
             counts = np.round(nuclei.images[i % 100, 0] * 65535).astype(np.uint16)
             write_image(folder / f"{i:04d}.png", np.roll(counts, i // 100, axis=1))
     return folder
@@ -91,7 +91,7 @@ def colour_picture() -> Path:
 
 
 def real_fields(file: Path) -> None:
-    """Print what one more field of a call costs, over a plain script on the same field, and what two processes gain."""
+    """Print the time per additional field relative to a plain script on the field, and the gain of two processes."""
     walls, cpus = {}, {}
     for n_fields, n_jobs in ((1, 1), (N_FIELDS, 1), (N_FIELDS, 2)):
         with TemporaryDirectory() as folder:

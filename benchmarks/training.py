@@ -1,20 +1,20 @@
-"""Training at the limit: what a fold costs beside its pure steps, in parallel, and beside the loop of a tutorial.
+"""Compare the cost of a training fold with its bare optimiser steps, with two in parallel, and with a tutorial's loop.
 
 Run: python benchmarks/training.py [--sizes 64 128 300] [--epochs 24 12 6] [--many 0] [--record]
 (recorded: --epochs 24 24 12; 24 24 60 are as many as the profiles have, which takes an hour at 300 px)
 
 For each size and network (Nagao 6 and ResNet 8 at batches of 16, on D3), in one run:
 
-- *fold / steps*: CPU time of a whole fold, the making of D3 and all else included, over that of the forward, backward
-  and optimiser steps of the same network on tensors that are in memory already;
-- *two folds*: wall time of two folds, of few epochs, one after the other over that of two processes side by side;
+- *fold / steps*: CPU time of a whole fold, including the making of D3, divided by that of the forward, backward and
+  optimiser steps of the same network on tensors in memory;
+- *two folds*: wall time of two folds, of few epochs, one after the other, divided by that of two parallel processes;
 - *tutorial / ours*: CPU time of the usual loop (files through Pillow, a `Dataset` that applies torchvision's transforms
-  image by image, a `DataLoader`) over that of the same fold here, for as many images and epochs; it is timed for few
-  epochs, each of which costs it the same. The tutorial makes its altered copies anew each time an image is drawn, we
-  make D3 once a fold: the same draws, not the same work. Each of the three runs in a process of its own; the bare
-  steps keep freed memory as ours do, the usual loop does not.
-- *many* (`--many 100000`, minutes): memory of an epoch of the recipe `best` on so many nuclei of 64 px, on disk.
-- *bfloat16 - float32*: what the short numbers change in balanced accuracy, where the processor has them.
+  image by image, a `DataLoader`) divided by that of the same fold here, for as many images and epochs; the loop is
+  timed for few epochs, which all cost the same. It makes altered copies anew each time an image is drawn, while we make
+  D3 once per fold: the same draws, not the same work. Each of the three runs in its own process; the bare steps keep
+  freed memory as ours do, the usual loop does not.
+- *many* (`--many 100000`, minutes): memory of an epoch of the recipe `best` on this number of nuclei of 64 px, on disk.
+- *bfloat16 - float32*: difference in balanced accuracy with bfloat16, if the processor supports it.
 """
 
 import argparse
@@ -44,12 +44,12 @@ from cellcycle.training.balancing import balanced_source, make_training_set
 
 NETWORKS = {"nagao6": {}, "resnet8": {"stem_stride": 2}}
 BATCH, COPIES = 16, 2
-# So many epochs tell what each of them costs.
+# Number of epochs from which the cost of one is measured.
 FEW_EPOCHS = 6
-# So many batches lie ready for the bare steps.
+# Most batches prepared in memory for the bare steps.
 MOST_READY = 100
 torch.set_num_threads(1)
-# The study's, as torchvision has them.
+# The study's transforms, from torchvision.
 TRANSFORMS = v2.Compose(
     [
         v2.RandomRotation(180, interpolation=v2.InterpolationMode.BILINEAR),
@@ -63,7 +63,7 @@ TRANSFORMS = v2.Compose(
 
 
 def fold_of(size_px: int):
-    """Return images and labels of the training and the test side of one fold of the simulated nuclei."""
+    """Return the training and test images and labels of one fold of the simulated nuclei."""
     data = load_dataset("simulated", size_px=size_px)
     fold = stratified_folds(data.labels, 5, groups=data.groups)[0]
     return (data.images[fold.train], data.labels[fold.train]), (data.images[fold.test], data.labels[fold.test])
@@ -78,7 +78,7 @@ def whole_fold(job):
 
 
 def pure_steps(name: str, images, labels, epochs: int) -> float:
-    """Return CPU seconds of the steps alone, on batches that lie ready."""
+    """Return CPU seconds of the optimiser steps alone, on prepared batches."""
     made = make_training_set(images, labels, "D3", copies=COPIES)
     network = build_network(name, 4, images.shape[1], images.shape[2], **NETWORKS[name])
     network = network.to(memory_format=torch.channels_last).train()
@@ -99,7 +99,7 @@ def pure_steps(name: str, images, labels, epochs: int) -> float:
 
 
 class Files(Dataset):
-    """Pictures on disk, drawn as D3 has them, each altered when it is drawn."""
+    """Pictures on disk, drawn with the frequencies of D3, each altered when it is drawn."""
 
     def __init__(self, folder: str, images, labels):
         self.folder, self.labels, self.transform = folder, labels, TRANSFORMS
@@ -116,7 +116,7 @@ class Files(Dataset):
 
 
 def tutorial(name: str, images, labels, epochs: int) -> float:
-    """Return CPU seconds of the usual loop, for as many images as `whole_fold` draws."""
+    """Return CPU seconds of the tutorial's loop, for as many images as `whole_fold` draws."""
     with TemporaryDirectory() as folder:
         data = Files(folder, images, labels)
         started, drawn = time.process_time(), 0
@@ -138,13 +138,13 @@ def balanced(classifier, images, labels) -> float:
 
 
 def many(n: int) -> tuple[float, float]:
-    """Train an epoch on `n` images on disk; return CPU seconds and the largest memory of this process in GB."""
+    """Train one epoch on `n` images on disk; return CPU seconds and the peak memory of this process in GB."""
     rng, settings = np.random.default_rng(0), {**recipes.BEST, "views": ("shape",), "epochs": 1, "batch_size": 256}
     with TemporaryDirectory() as folder:
         images = np.lib.format.open_memmap(f"{folder}/images.npy", "w+", np.float32, (n, 1, 64, 64))
         for part in np.array_split(images, -(-n // 1000)):
             part[:] = rng.random(part.shape, dtype=np.float32)
-        # Its pages would be counted beside those that are read.
+        # Else the written pages would count as memory in addition to those that are read.
         del images, part
         started = time.process_time()
         made = make_estimator(settings.pop("network"), **settings, transforms=())
@@ -153,13 +153,13 @@ def many(n: int) -> tuple[float, float]:
 
 
 def apart(function, *arguments):
-    """Return what a function returns in a fresh process, whose memory no other has shaped."""
+    """Return the result of a function in a fresh process, whose memory earlier work has not affected."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def measured(name: str, size_px: int, epochs: int) -> dict:
-    """Return what is measured of a network at one size; see the head of this file."""
+    """Return the measurements of a network at one image size; see the top of this file."""
     (images, labels), test = fold_of(size_px)
     few = min(epochs, FEW_EPOCHS)
     job, short = (name, images, labels, epochs), (name, images, labels, few)
@@ -185,7 +185,7 @@ def measured(name: str, size_px: int, epochs: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 300])
-    # As many as the profile `study` has where that takes minutes: fewer give the making of D3 too much weight.
+    # As many epochs as in the profile `study` if that takes minutes: fewer give the making of D3 too much weight.
     parser.add_argument("--epochs", type=int, nargs="+", default=[24, 12, 6])
     parser.add_argument("--many", type=int, default=0)
     parser.add_argument("--record", action="store_true", help="keep the numbers in data/results/training.json")
@@ -201,7 +201,7 @@ def main() -> None:
             print(found["rows"][-1], flush=True)
     if asked.record:
         record = files.repository() / "data" / "results" / "training.json"
-        # What was not measured now stays.
+        # Keep earlier results that were not measured now.
         found = json.loads(record.read_text(encoding="utf-8")) | found
         with files.whole_file(record) as work:
             work.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

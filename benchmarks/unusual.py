@@ -1,10 +1,10 @@
-"""Measure what becomes of cells and pictures that are not as usual: each kind alone, beside the usual one.
+"""Measure the calls of unusual cells and pictures: each kind alone, beside the usual one.
 
     python -m benchmarks.unusual        # ten minutes of one core; writes data/results/unusual.csv
 
 Crops of simulated microscopes and laboratories from which no model learned, each predicted by its picture alone, as
-`auto` does. One row a kind: the share of nuclei without a call, and, of those with one, balanced accuracy, how many in
-M are called M, and how many that are not. Late mitoses are drawn whole and with chromosomes left behind.
+`auto` does. One row per kind: the fraction of nuclei without a call, and, of those with one, balanced accuracy, and the
+fractions of M and of other phases that are called M. Late mitoses are drawn whole and with lagging chromosomes.
 `python -c "from cellcycle.study.evidence.text import refresh_evidence as r; r()"` writes the table of
 `docs/evidence.md` from the rows.
 """
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def row_of(kind: str) -> dict:
-    """Return what the crops of one kind are called."""
+    """Return the row of one kind: the scores of its crops."""
     truth, calls = map(np.concatenate, zip(*(slide_of(kind, number) for number in range(2 * N_OF_EACH)), strict=True))
     is_m, has_call = truth == "M", calls != ""
     right = [(calls == truth)[has_call & (truth == phase)].mean() for phase in PHASES]
@@ -61,7 +61,7 @@ def row_of(kind: str) -> dict:
 
 
 def slide_of(kind: str, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return phases and calls, (N,) str, of the crops of one microscope, half of them of other laboratories."""
+    """Return phases and calls, (N,) str, of the crops of one microscope; half of these are of other laboratories."""
     usual, size_px = (microscope if number < N_OF_EACH else other_laboratory)(number, SEED)
     parameters = replace(usual, **KINDS[kind])
     slide = simulated_slide(kind, dict.fromkeys(PHASES, N_PER_PHASE), size_px, SEED + number, parameters)

@@ -1,10 +1,10 @@
-"""Use the website in a browser as a biologist does: count actions and seconds, and set them beside other programs.
+"""Use the website in a browser as a biologist does: count actions and seconds, to compare with other programs.
 
     python -m benchmarks.workbench            # prints the record
     python -m benchmarks.workbench --record   # and keeps it as data/results/workbench.json, and in docs/how_to/serve.md
 
-An action is a click, a key, or a drop of files. Seconds are those of the whole step on this computer; seconds of
-processor time, of the server and all it started, are the steadier figure on a busy one.
+An action is a click, a key, or a drop of files. Seconds are the wall time of a step on this computer; the processor
+time of the server and its child processes varies less on a busy computer.
 """
 
 import json
@@ -28,7 +28,7 @@ from tests.app_states import VIEWPORTS, launch, upload
 RECORD, DOCUMENT = ROOT / "data" / "results" / "workbench.json", ROOT / "docs" / "how_to" / "serve.md"
 N_IMAGES, N_LABELS, N_NUCLEI, N_STARTS = 200, 100, 150, 5
 FIELD_PX, LARGE_PX = 400, 10_000
-# A phone in a cellar: bytes a second, and milliseconds until the first of them.
+# A slow mobile connection: bytes per second, and latency in milliseconds.
 SLOW = {"offline": False, "latency": 300, "downloadThroughput": 125_000, "uploadThroughput": 125_000}
 STEPS = {
     "phases": "(a) see the phases of a field",
@@ -40,7 +40,7 @@ STEPS = {
 
 
 def simulated(folder: Path) -> tuple[Path, dict[int, str]]:
-    """Write a simulated field of 1,040 px; return it, and the true phase of each nucleus that is found in it."""
+    """Write a simulated field of 1,040 px; return its path, and the true phase of each nucleus found in it."""
     field = simulate_field((1040, 1040), N_NUCLEI, seed=21)
     write_image(folder / "field.tif", field.image, field.pixel_size_um)
     truth, found = field.truth.set_index("nucleus_id")["phase"], predict(folder / "field.tif")
@@ -60,19 +60,19 @@ def visit(browser, address: str):
 
 
 class Hand:
-    """What a visitor does, counted; and what it takes."""
+    """Counts the actions of a visitor, and measures the time of steps."""
 
     def __init__(self, process):
         self._process, self._n, self.steps = process, 0, {}
 
     def __call__(self, act, *arguments):
-        """Do one thing, and count it."""
+        """Do one action, and count it."""
         self._n += 1
         return act(*arguments)
 
     @contextmanager
     def step(self, name: str):
-        """Measure a step."""
+        """Measure actions, seconds and processor time of the block as one step."""
         self._n, wall, cpu = 0, time.perf_counter(), processor_s(self._process)
         yield
         wall, cpu = time.perf_counter() - wall, processor_s(self._process) - cpu
@@ -80,17 +80,17 @@ class Hand:
 
 
 def processor_s(process) -> float:
-    """Return the seconds of processor that a process and all it started have taken, those that ended included."""
+    """Return the processor seconds of a process and all its children, including those that ended."""
     times = [one.cpu_times() for one in [process, *process.children(recursive=True)]]
     return sum(t.user + t.system + t.children_user + t.children_system for t in times)
 
 
 def loop(page, process, field: Path, truth: dict[int, str]) -> dict:
-    """Go the whole way from a field to a model of one's own."""
+    """Do all steps from a field to a trained model; return the measurements."""
     hand = Hand(process)
     with hand.step("phases"):
         hand(upload, page, field)
-    with hand.step("doubtful"):  # they are on top
+    with hand.step("doubtful"):  # they come first in the list
         rows = page.locator("#table tbody tr[aria-rowindex]").all_inner_texts()[:10]
         assert len(rows) and page.locator("#order").input_value() == "doubt"
     with hand.step("labelled"):
@@ -113,12 +113,12 @@ def loop(page, process, field: Path, truth: dict[int, str]) -> dict:
 
 
 def many(page, process, folder: Path) -> dict:
-    """Give as many whole fields as a visitor may keep, cancel, give the rest; count those that are shown."""
+    """Upload as many fields as a visitor may keep, cancel, upload the rest; count those that are shown."""
     made = simulate_field((FIELD_PX * 3, FIELD_PX * 3), 300, seed=22)
     counts = made.image * 16
     paths = [folder / f"field {k:03d}.tif" for k in range(N_IMAGES)]
     for k, path in enumerate(paths):
-        # Each another part of one large field.
+        # Each field is another part of one large field.
         write_image(path, np.roll(counts, (61 * k, 97 * k), (0, 1))[:FIELD_PX, :FIELD_PX].copy(), made.pixel_size_um)
     hand = Hand(process)
     with hand.step("given"):
@@ -139,12 +139,12 @@ def many(page, process, folder: Path) -> dict:
 
 
 def counted(page) -> int:
-    """Return how many nuclei the list holds."""
+    """Return the number of nuclei in the list."""
     return int(page.locator("#counted").inner_text().split()[0])
 
 
 def large(browser, address: str, process, folder: Path) -> dict:
-    """Give one field of 10,000 px with some 20,000 nuclei; say how long what is done with it takes, and memory."""
+    """Upload one field of 10,000 px with some 20,000 nuclei; return the times of actions on it, and peak memory."""
     made = simulate_field((LARGE_PX // 10, LARGE_PX // 10), 215, seed=3)
     counts = np.tile(made.image * 16, (10, 10))
     write_image(folder / "large.tif", counts, made.pixel_size_um)
@@ -153,7 +153,7 @@ def large(browser, address: str, process, folder: Path) -> dict:
     def timed(name: str, act, *arguments):
         started = time.perf_counter()
         act(*arguments)
-        # Two pictures later all that follows is drawn.
+        # After two animation frames all effects of the action are drawn.
         page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         took[name] = round(time.perf_counter() - started, 2)
 
@@ -171,7 +171,7 @@ def large(browser, address: str, process, folder: Path) -> dict:
 
 
 class Watch:
-    """The most memory that a process and all it started held at a time, looked at twice a second."""
+    """Records the peak memory of a process and its children, sampled twice a second."""
 
     def __init__(self, process):
         self._process, self._ended, self.most_mb = process, Event(), 0
@@ -193,7 +193,7 @@ class Watch:
 
 
 def starts() -> list[tuple[float, float]]:
-    """Start the server some times; return when each said so, and answered, in seconds."""
+    """Start the server several times; return the seconds until each announced itself, and until it answered."""
     found = []
     for _ in range(N_STARTS):
         with website() as (_, _, said_s, answered_s):
@@ -202,7 +202,7 @@ def starts() -> list[tuple[float, float]]:
 
 
 def slow(browser, address: str, field: Path) -> dict:
-    """Load the page and give a field over a slow connection."""
+    """Load the page and upload a field over a slow connection; return the times."""
     with visit(browser, address) as page:
         page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", SLOW)
         took = {}
@@ -215,7 +215,7 @@ def slow(browser, address: str, field: Path) -> dict:
 
 
 def measured(record: dict) -> str:
-    """Return the record as the lines of docs/how_to/serve.md."""
+    """Return the text of docs/how_to/serve.md on the record."""
     steps, given, network, big = record["steps"], record["many"], record["slow"], record["large"]
     said, later = [a for a, _ in record["starts_s"]], [b - a for a, b in record["starts_s"]]
     rows = [

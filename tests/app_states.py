@@ -1,4 +1,4 @@
-"""Every state of the website, one after the other, in a browser: for its tests, and to be looked at as pictures.
+"""Every state of the website, one after the other, in a browser: for its tests, and as pictures for a visual check.
 
 python -m tests.app_states FOLDER    # writes a picture of each, light and dark, at a desk and on a phone
 """
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cellcycle.images import write_image
 
-# Without a sandbox Chromium also runs as root in a container; it opens no page but this project's own. Firefox is the
-# system's own, driven by its WebDriver BiDi.
+# Without a sandbox, Chromium also runs as root in a container; it opens only pages of this project. Firefox is that of
+# the system, driven by WebDriver BiDi.
 BROWSERS = {
     "chromium": (("chromium", "chromium-browser", "google-chrome"), {"args": ["--no-sandbox"]}),
     "firefox": (("firefox-esr", "firefox"), {"channel": "moz-firefox"}),
@@ -26,8 +26,8 @@ WORKED = """() => {
     }).observe(progress, {attributes: true, attributeFilter: ['hidden']});
     delete document.body.dataset.worked;
 }"""
-# What the server says of a training, see `cellcycle.app.training`; a real one is made in `test_app_loop`. And words of
-# the page that follow.
+# State of a training as the server reports it (see `cellcycle.app.training`), and text that the page then shows;
+# `test_app_loop` runs a real training.
 _MODEL = {"name": "nagao6-g1-corrected-60", "from": "nagao6-g1", "n": 60, "n_images": 2,
           "counts": {"G1": 31, "S": 9, "G2": 14, "M": 6}, "before": 0.61, "after": 0.7, "gain": [-0.02, 0.19],
           "notes": ["Folds are nuclei, not images: fewer than 5 groups were labelled."], "card": None}  # fmt: skip
@@ -41,16 +41,16 @@ TRAININGS = {
 
 
 def launch(tool, kind: str):
-    """Start a browser of this computer, or return None where there is none of that kind."""
+    """Start a browser of this computer; return None if it has none of that kind."""
     names, options = BROWSERS[kind]
     program = next(filter(None, map(shutil.which, names)), None)
     return program and getattr(tool, kind).launch(executable_path=program, **options)
 
 
 def upload(page, *files):
-    """Give files once nothing is under way; wait until all that follows is done."""
-    # The end of what was under way would pass for that of these. And the progress is hidden before, too: what is waited
-    # for is that it is hidden again.
+    """Upload files when the page is idle, and wait until they are processed."""
+    # The progress is hidden before and after the work, so wait until it is hidden again; and begin only when the page
+    # is idle, else the end of earlier work would count.
     page.locator("#progress").wait_for(state="hidden")
     page.evaluate(WORKED)
     page.set_input_files("#files", files)
@@ -58,7 +58,7 @@ def upload(page, *files):
 
 
 def plate(folder: Path, pixels) -> list[Path]:
-    """Write two fields of two wells, and their plate map."""
+    """Write one field for each of two wells, and their plate map; return the paths."""
     folder.mkdir(exist_ok=True)
     for name, part in (("A01_s1.tif", pixels[:300, :300]), ("A02_s1.tif", pixels[300:600, :300])):
         write_image(folder / name, part, 0.325)
@@ -71,7 +71,7 @@ def _answer(told: dict):
 
 
 def states(page, fields: list[Path], no_image: Path):
-    """Lead a page that was just loaded from state to state; yield the name of each when it is there.
+    """Drive a page that was just loaded from state to state; yield the name of each when it is shown.
 
     `fields` are those of `plate`.
     """
@@ -94,7 +94,7 @@ def states(page, fields: list[Path], no_image: Path):
     page.unroute_all(behavior="ignoreErrors")
     upload(page, fields[0])
     page.locator("#table").focus()
-    page.keyboard.press("End")  # the first to look at may be without a call
+    page.keyboard.press("End")  # the first nucleus in the list may have no call
     yield "field"
     page.locator("#explain").click()
     page.locator("#nucleus figure").nth(1).wait_for()
@@ -161,7 +161,7 @@ def main(folder: Path) -> None:
                 page.goto(address)
                 page.wait_for_selector("body[data-ready]")
                 for number, state in enumerate(states(page, fields, Path(made) / "broken.png")):
-                    # Longer than what a transition takes.
+                    # Longer than a transition of the page.
                     page.wait_for_timeout(300)
                     page.screenshot(path=folder / f"{place}-{scheme}-{number:02d}-{state}.png")
                 page.context.close()

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-# The same examples each time, and no folder of remembered ones; `--hypothesis-profile more` tries many.
+# The same examples each time, without a database of earlier ones; `--hypothesis-profile more` tries more.
 settings.register_profile("few", max_examples=6, derandomize=True, database=None, deadline=None)
 settings.register_profile("more", settings.get_profile("few"), max_examples=9)
 settings.load_profile("few")
@@ -18,7 +18,7 @@ settings.load_profile("few")
 
 @pytest.fixture(scope="session", autouse=True)
 def output_dir(tmp_path_factory):
-    """Keep caches and records of the tests out of the checkout, unless the caller chose a place."""
+    """Keep caches and records of the tests out of the checkout, unless $CELLCYCLE_OUTPUT is set."""
     if "CELLCYCLE_OUTPUT" not in os.environ:
         os.environ["CELLCYCLE_OUTPUT"] = str(tmp_path_factory.mktemp("output"))
     return Path(os.environ["CELLCYCLE_OUTPUT"])
@@ -26,7 +26,7 @@ def output_dir(tmp_path_factory):
 
 @pytest.fixture
 def own_output(output_dir, tmp_path, monkeypatch):
-    """Let records of one test go to a folder of its own, which has the simulated nuclei of all tests."""
+    """Give one test its own output folder, which shares the cache of simulated nuclei with all tests."""
     (output_dir / "cache").mkdir(parents=True, exist_ok=True)
     (tmp_path / "cache").symlink_to(output_dir / "cache")
     monkeypatch.setenv("CELLCYCLE_OUTPUT", str(tmp_path))
@@ -34,13 +34,13 @@ def own_output(output_dir, tmp_path, monkeypatch):
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Leave out modules in which all is slow, where nothing slow is asked for: to import them takes long, too."""
+    """Skip modules that are marked slow as a whole if slow tests are deselected, because importing them takes long."""
     if config.option.markexpr == "not slow" and collection_path.name.startswith("test_"):
         return "\npytestmark = pytest.mark.slow\n" in collection_path.read_text(encoding="utf-8") or None
     return None
 
 
-# What takes longest, longest first.
+# Modules that take longest, longest first.
 LONG = (
     *("study", "app_browser", "report", "app", "train", "outputs", "texts", "predict", "properties", "cluster"),
     *("app_loop", "review_sheet", "labelled_fields", "artefacts", "finder", "book", "segmentation", "predict_command"),
@@ -50,16 +50,16 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with what takes longest: as the last it would keep one processor waiting for minutes.
+    """Start with the longest modules: as the last ones they would keep one processor idle for minutes.
 
-    Processes that share modules out begin with those of the most tests, unless `--no-loadscope-reorder` is given.
+    pytest-xdist starts with modules of most tests instead, unless `--no-loadscope-reorder` is given.
     """
     place = {name: k for k, name in enumerate(LONG)}
     items.sort(key=lambda item: place.get(item.path.stem.removeprefix("test_"), len(LONG)))
 
 
 def pytest_runtest_setup():
-    """Let one table of operators serve all ONNX exports of a process: torch makes it anew for each, in a second."""
+    """Cache the table of operators for all ONNX exports of a process: torch builds it for each, in a second."""
     table = getattr(sys.modules.get("torch.onnx._internal.exporter._registration"), "ONNXRegistry", None)
     if table is not None and not hasattr(table.from_torchlib, "cache_info"):
         table.from_torchlib = staticmethod(cache(table.from_torchlib))
@@ -70,7 +70,7 @@ _found: dict = {}
 
 @pytest.fixture
 def found_once(monkeypatch):
-    """Find the nuclei of the same pixels once, for tests of what is said of them afterwards."""
+    """Cache the nuclei found in the same pixels, for tests of later steps."""
     from cellcycle.nuclei import find_nuclei
 
     def find(pixels, *how):
@@ -105,13 +105,13 @@ def make_blobs():
     return images, labels.astype(np.int64)
 
 
-# A training of seconds, as arguments of `train`.
+# Arguments of `train` for a training that takes seconds.
 QUICK = {"network": "logistic", "epochs": 2, "n_folds": 2, "size_px": 32, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")
 def cells():
-    """Return what `make_blobs` makes as a data set of four phases."""
+    """Return the images of `make_blobs` as a data set of four phases."""
     from cellcycle.datasets import NucleusDataset
 
     images, labels = make_blobs()
@@ -121,13 +121,13 @@ def cells():
 
 @pytest.fixture
 def blobs():
-    """Return what `make_blobs` makes."""
+    """Return (images, labels) of `make_blobs`."""
     return make_blobs()
 
 
 @pytest.fixture
 def make_record(tmp_path):
-    """Return a function that writes a record of 100 nuclei; its share of right calls is about `accuracy`."""
+    """Return a function that writes and returns a record of 100 nuclei with about the given accuracy."""
     from cellcycle import results
     from cellcycle.phases import PHASES
 

@@ -1,8 +1,8 @@
-"""Broken and hostile image files, made from a seed, and what the readers of `cellcycle.images` do with them.
+"""Fuzzing of the readers in `cellcycle.images`: broken and hostile image files, made from a seed.
 
 Run: python -m benchmarks.fuzz [--number 10000] [--seed 0] [--only NUMBER|NAME] [--record]
 
-`seeds` makes a small good file of every kind, `mutate` breaks them (TIFF by its own grammar, in `tiff`), `crafted`
-holds those that somebody would have to think of, `verdict` reads one file and says whether the reader kept its word:
-a plane of float32 in [0, 1], or one line that names the file; within the limits, silently, opening nothing else.
+`seeds` makes a small valid file of every kind, `mutate` breaks them (TIFF by its structure, in `tiff`), `crafted`
+has attacks that random changes would not find. `verdict` reads one file and checks that the reader returns a plane of
+float32 in [0, 1], or raises one line that names the file; within the limits, silently, and opening no other file.
 """

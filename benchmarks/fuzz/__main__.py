@@ -1,4 +1,4 @@
-"""The run: crafted files, then mutants by number; a table, the findings, and a record when it is asked for."""
+"""Run the fuzzing: crafted files, then mutants by number; print findings and a table, and write a record if asked."""
 
 import argparse
 import json
@@ -35,7 +35,7 @@ def files(folder: Path, seed: int, numbers, is_crafted: bool = True) -> Iterator
 
 
 def judged(made, folder: Path, progress=None) -> Iterator[dict]:
-    """Yield one row for each file: what it was and what became of it; files are removed again."""
+    """Yield one row per file with its kind and verdict; files are removed again."""
     with Judge() as judge:
         for i, (name, kind, how, suffix, data) in enumerate(made):
             path = folder / f"f{i}{suffix}"
@@ -58,7 +58,7 @@ def table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def record(rows: pd.DataFrame, seed: int, n_mutants: int) -> dict:
-    """Return what is kept of a run."""
+    """Return the record of a run, for `RECORD`."""
     kinds = table(rows).to_dict("index")
     return {
         "seed": seed,
@@ -73,7 +73,7 @@ def record(rows: pd.DataFrame, seed: int, n_mutants: int) -> dict:
 
 
 def main() -> int:
-    """Run it; 1 when there is a finding."""
+    """Run the command line; return 1 if there is a finding, else 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fuzz")
     parser.add_argument("--number", type=int, default=10_000, help="mutants to read")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
@@ -104,7 +104,7 @@ def main() -> int:
 
 
 def again(name: str, seed: int, folder: Path) -> int:
-    """Make one file again, keep it, and print the verdict."""
+    """Make one file again, keep it under `build/fuzz`, and print the verdict; return 1 if it is a finding."""
     numbers = [int(name)] if name.isdecimal() else []
     made = [f for f in files(folder, seed, numbers, is_crafted=not numbers) if f[0] == name]
     if not made:

@@ -1,4 +1,4 @@
-"""Files that somebody would have to think of: small on disk, endless, huge or curious when they are read."""
+"""Files crafted by hand: small on disk, but endless, huge or pointing elsewhere when they are read."""
 
 import os
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from benchmarks.fuzz.tiff import ASCII, build, described
 
 
 def lay_traps(folder: Path) -> Path:
-    """Return a folder to read files in, with what hostile ones name laid around it."""
+    """Create and return a folder for the files to read, with the targets that hostile files name in and above it."""
     given = folder / "given"
     given.mkdir()
     for place in (folder, given):
@@ -25,7 +25,7 @@ def lay_traps(folder: Path) -> Path:
 
 
 def crafted(folder: Path) -> Iterator[tuple[str, str, bytes]]:
-    """Yield (name, suffix, bytes) of every file; `folder` is the one that they will be read in."""
+    """Yield (name, suffix, bytes) of every file; `folder` is the one in which they will be read."""
     for make in (pages, sizes, streams, texts, omes, pngs, jpegs, bmps, odd):
         for name, data in make():
             is_tiff = data[:2] in (b"II", b"MM")
@@ -48,7 +48,7 @@ def crafted(folder: Path) -> Iterator[tuple[str, str, bytes]]:
     ):
         named = f'<UUID FileName="{target}">urn:uuid:2</UUID>'
         yield f"ome names {name}", ".ome.tif", ome(other=named)
-        # The first plane here, the second one there: a set of files as microscopes write it.
+        # The first plane is in this file, the second in the other, as microscopes write sets of files.
         yield f"ome names {name} for a plane", ".ome.tif", ome('SizeT="2"', plane='IFD="0" FirstT="1"', other=named)
     yield "ome binary only", ".ome.tif", _binary_only(str(folder.parent / "secret.tif"))
     yield "ome binary only beside", ".ome.tif", _binary_only("secret.tif")

@@ -1,4 +1,4 @@
-"""Pages of a TIFF in chains without an end, and with sizes, types and places that cannot be."""
+"""TIFFs whose chains of pages do not end, or with impossible sizes, types and offsets."""
 
 import struct
 import zlib
@@ -15,7 +15,7 @@ from benchmarks.fuzz.tiff import ASCII, LONG, SBYTE, SHORT, SUBIFDS, build, desc
 
 
 def pages() -> Iterator[tuple[str, bytes]]:
-    """Yield chains of pages without an end, with very many, or with loops of SubIFDs."""
+    """Yield endless or very long chains of pages, and loops of SubIFDs."""
     for n in (1, 2, 3, 5, 99, 100, 101, 150, 1000):
         pages = [described("x")] * n
         yield f"circle of {n} pages", build(*pages, links={n - 1: 0})
@@ -46,7 +46,7 @@ def pages() -> Iterator[tuple[str, bytes]]:
 
 
 def sizes() -> Iterator[tuple[str, bytes]]:
-    """Yield pages whose sizes, types or places cannot be."""
+    """Yield pages with impossible sizes, types or offsets."""
     for width, height in (-1, 8), (8, -1), (-1, -1), (-128, -128):
         sizes = {256: (SBYTE, width), 257: (SBYTE, height)}
         yield f"{width} x {height}", build(page() | sizes)
@@ -118,7 +118,7 @@ def _in_circle(data: bytes) -> bytes:
 
 
 def _many_pages(n: int, page_of: Callable[[int], bytes]) -> bytes:
-    """Return n pages in a row, each as it is by its number, but for its link to the next."""
+    """Return n consecutive pages; `page_of` gives the bytes of each by its number, without the link to the next."""
     out = bytearray(struct.pack("<2sHI", b"II", 42, 8))
     for i in range(n):
         out += page_of(i)
@@ -134,13 +134,13 @@ def _one_page(size: int) -> bytes:
 
 
 def _subifds(n: int) -> bytes:
-    # Its place does not depend on what it says.
+    # The page's offset does not depend on the values of its tag.
     at = int.from_bytes(build(page(_330=(LONG, [8] * n)))[4:8], "little")
     return build(page(_330=(LONG, [at] * n)))
 
 
 def _own_subifds(n: int) -> bytes:
-    """Return a page with n SubIFDs, each in a place of its own."""
+    """Return a page with n SubIFDs, each at its own offset."""
     one = _one_page(8) + bytes(4)
     # The strip comes first in the file, so the SubIFDs may lie in it.
     return build(page(data=[one * n], _330=(LONG, [8 + i * len(one) for i in range(n)])))

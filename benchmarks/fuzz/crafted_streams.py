@@ -1,4 +1,4 @@
-"""Compressed pictures that say or hold more than their few bytes let expect, alone or in a TIFF; and no pictures."""
+"""Compressed pictures that claim or unpack to far more than their few bytes, alone or in a TIFF; and non-images."""
 
 import struct
 import zlib
@@ -16,7 +16,7 @@ _EXIF_LOOP = b"II*\0\x08\0\0\0\x01\0\x69\x87\x04\0\x01\0\0\0\x08\0\0\0\x08\0\0\0
 
 
 def streams() -> Iterator[tuple[str, bytes]]:
-    """Yield pages of 64 x 64 that wrap a picture far larger than the page."""
+    """Yield pages of 64 x 64 that contain a picture far larger than the page, or broken or empty streams."""
     jpeg, jpeg_2000 = (7, 6, 34892, 33007), (34712, 33003, 33005)
     for name, data, codecs in (
         ("jpeg", _jpeg(65_500), jpeg),
@@ -58,7 +58,7 @@ def streams() -> Iterator[tuple[str, bytes]]:
 
 
 def pngs() -> Iterator[tuple[str, bytes]]:
-    """Yield PNGs that unpack to more than they say, or say more than they hold."""
+    """Yield PNGs that unpack to more than they claim, or claim more than they contain."""
     bomb, small, head = zeros(2 * 10**9), zeros(2 * 10**7), ihdr(8, 8)
     rows = (b"IDAT", zlib.compress(bytes(72)))
     for name, body in ((b"zTXt", b"a\0\0" + bomb), (b"iCCP", b"a\0\0" + bomb), (b"iTXt", b"a\0\1\0\0\0" + bomb)):
@@ -89,7 +89,7 @@ def pngs() -> Iterator[tuple[str, bytes]]:
 
 
 def jpegs() -> Iterator[tuple[str, bytes]]:
-    """Yield JPEGs that cost more than they are."""
+    """Yield JPEGs that take far more time or memory than their size suggests, and incomplete ones."""
     for size in (0, 20_000, 65_500, 65_535):
         yield f"jpeg {size} x {size}", _jpeg(size)
     for n in (100, 10_000):
@@ -109,7 +109,7 @@ def jpegs() -> Iterator[tuple[str, bytes]]:
 
 
 def bmps() -> Iterator[tuple[str, bytes]]:
-    """Yield BMPs whose header cannot be."""
+    """Yield BMPs with impossible headers."""
     for width, height in (2**31 - 1, 2**31 - 1), (-8, 8), (8, -(2**31)), (0, 0), (60_000, 60_000), (13_000, 13_000):
         for bits, packing in (8, 0), (8, 1), (4, 2), (1, 0), (32, 3):
             name = f"bmp {width} x {height}, {bits} bits, packing {packing}"
@@ -123,7 +123,7 @@ def bmps() -> Iterator[tuple[str, bytes]]:
 
 
 def odd() -> Iterator[tuple[str, bytes]]:
-    """Yield files that are something else."""
+    """Yield files that are no images, and valid TIFFs with unusual pictures."""
     yield "odd text", b"not an image\n" * 100
     yield "odd zeros", bytes(100_000)
     yield "odd byte", b"\0"
@@ -164,13 +164,13 @@ def _after_start(more: bytes) -> bytes:
 
 
 def _flat_png(size: int, bits: int = 8, colours: int = 0, rows: int | None = None) -> bytes:
-    """Return a PNG whose rows are truly there, unless fewer are asked for."""
+    """Return a PNG of zeros that really contains all its rows, or only `rows` of them."""
     row = 1 + size * bits // 8 * {0: 1, 6: 4}[colours]
     return png([ihdr(size, size, bits, colours), (b"IDAT", zeros(row * (size if rows is None else rows)))])
 
 
 def zeros(n: int) -> bytes:
-    """Return n zeros in the form of zlib, without compressing them all: the blocks of a million each are the same."""
+    """Return n zeros compressed by zlib; one compressed block of a million is repeated, which saves time."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = packer.compress(bytes(10**6)) + packer.flush(zlib.Z_FULL_FLUSH)
     checksum = (n % 65_521) << 16 | 1
@@ -190,7 +190,7 @@ def _jp2(size: int, tile: int | None = None, components: int | None = None) -> b
 
 
 def _webp(size: int) -> bytes:
-    """Return a WebP of one colour, which needs no bits a pixel, with another size in its header."""
+    """Return a WebP of one colour, which needs no bits per pixel, with another size in its header."""
     data = bytearray(imagecodecs.webp_encode(np.zeros((8, 8, 3), np.uint8), lossless=True))
     at = data.index(b"VP8L") + 9
     fields = int.from_bytes(data[at : at + 4], "little") >> 28 << 28 | (size - 1) << 14 | size - 1

@@ -1,4 +1,4 @@
-"""Descriptions of a TIFF that lie about it: JSON, ImageJ, OME-XML and what microscopes write."""
+"""TIFFs with false descriptions: JSON, ImageJ, OME-XML and formats of microscopes."""
 
 import struct
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _WIDEST = ("-1", "0", "1e300", "-1e300", "1e-300", "NaN", "INF", "-INF", "1e400"
 
 
 def texts() -> Iterator[tuple[str, bytes]]:
-    """Yield descriptions that lie, or that are hard to read."""
+    """Yield TIFFs with descriptions that are false or hard to parse."""
     texts = {}
     for shape in ([-1, 8, 8], [FAR, 8, 8], [0, 8, 8], [1e300, 8, 8], [], [8], [[8, 8]], [2**63, 8, 8], ["8", 8],
                   [1] * 70):  # fmt: skip
@@ -51,7 +51,7 @@ def texts() -> Iterator[tuple[str, bytes]]:
 
 
 def omes() -> Iterator[tuple[str, bytes]]:
-    """Yield OME-XML with sizes, planes and scales that cannot be, and XML bombs."""
+    """Yield OME-TIFFs with impossible sizes, planes and scales, and XML bombs."""
     for axis in "TZCXY":
         for number in (FAR, -1, 0, 2**63, "1e300", "x", "", "9" * 5000):
             yield f"ome Size{axis} {str(number)[:20]}", ome(f'Size{axis}="{number}"')

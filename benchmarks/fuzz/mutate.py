@@ -1,4 +1,4 @@
-"""Break a good file: by bytes, by the numbers in its texts, and by the grammar of its format."""
+"""Break a valid file: its bytes, the numbers in its texts, and the structure of its format."""
 
 import random
 import re
@@ -23,7 +23,7 @@ _PNG_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"zTXt", b"iTXt", b"tEXt", b"
 
 
 def mutant(seed: int, number: int) -> tuple[str, str, str, bytes]:
-    """Return the kind, the mutators, the suffix and the bytes of one broken file; the same ones each time."""
+    """Return (kind, mutators, suffix, bytes) of one broken file, which `seed` and `number` determine."""
     rng = random.Random(f"{seed}-{number}")
     made = seeds.seeds()
     kind = list(made)[number % len(made)]
@@ -37,7 +37,7 @@ def mutant(seed: int, number: int) -> tuple[str, str, str, bytes]:
 
 
 def _mutators(data: bytes) -> list[str]:
-    """Return the mutators that fit a file; those of its own format more often."""
+    """Return the mutators for a file; those of its own format occur three times."""
     own = FORMATS.get(data[:2], [])
     return [*BY_BYTES, *own, *own, *own]
 
@@ -83,7 +83,7 @@ def blank_block(data: bytes, rng: random.Random) -> bytes:
 
 
 def change_number_in_place(data: bytes, rng: random.Random) -> bytes:
-    """Change a number that stands in a text, without moving what follows."""
+    """Change a number in a text without changing its length."""
     found = list(_NUMBER.finditer(data))
     if not found:
         return set_bytes(data, rng)
@@ -121,7 +121,7 @@ def change_tag(data: bytes, rng: random.Random) -> bytes:
 
 
 def redirect_ifd(data: bytes, rng: random.Random) -> bytes:
-    """Let an IFD be followed by another one, itself, an earlier one or anything; or be its own SubIFD."""
+    """Redirect an IFD's link, or a new tag of SubIFDs, to another IFD, itself, an earlier one or any offset."""
     layout, out = tiff.Layout(data), bytearray(data)
     targets = [*layout.ifds, *layout.ifds, _place(data, rng), len(data), 0, 1]
     if layout.entries and rng.random() < 0.4:
@@ -139,7 +139,7 @@ def redirect_ifd(data: bytes, rng: random.Random) -> bytes:
 
 
 def double_pages(data: bytes, rng: random.Random) -> bytes:
-    """Hang copies of the first IFD onto the chain, in a line or a circle."""
+    """Append copies of the first IFD to the chain, in a line or a circle."""
     layout = tiff.Layout(data)
     if not layout.ifds:
         return set_bytes(data, rng)
@@ -159,7 +159,7 @@ def double_pages(data: bytes, rng: random.Random) -> bytes:
 
 
 def change_text(data: bytes, rng: random.Random) -> bytes:
-    """Change numbers in the description of a TIFF, which then stands at the end of the file."""
+    """Change numbers in a text of a TIFF; the new text is appended to the file."""
     layout, out = tiff.Layout(data), bytearray(data)
     texts = [e for e in layout.entries if e.kind in (1, 2, 7) and e.n_bytes > 8]
     if not texts:
@@ -178,12 +178,12 @@ def change_text(data: bytes, rng: random.Random) -> bytes:
 
 
 def change_segment(data: bytes, rng: random.Random) -> bytes:
-    """Change what is compressed inside a TIFF by its own grammar, where the length stays."""
+    """Change the JPEG, PNG or JPEG 2000 stream inside a TIFF by the structure of that format."""
     for sign, change in ((b"\xff\xd8\xff", change_jpeg), (b"\x89PNG", change_png), (b"\xff\x4f\xff\x51", change_jp2)):
         start = data.find(sign)
         if start >= 0:
             changed = change(data[start:], rng)
-            # A longer stream lies over what follows, so the tags before it stay where they are.
+            # Only bytes from the stream on may move, so offsets of tags before it stay valid.
             return data[:start] + changed
     return change_tag(data, rng)
 
@@ -226,7 +226,7 @@ def change_png(data: bytes, rng: random.Random) -> bytes:
 
 
 def _repacked(body: bytes, rng: random.Random) -> bytes:
-    """Return compressed rows that unpack to other ones: filters, lengths and values change."""
+    """Return the compressed rows with changes to the unpacked ones: filters, lengths or values."""
     try:
         rows = bytearray(zlib.decompress(body))
     except zlib.error:
@@ -290,7 +290,7 @@ def change_bmp(data: bytes, rng: random.Random) -> bytes:
 
 
 def _place(data, rng: random.Random) -> int:
-    """Return a place in the file; its head more often, where the structure is."""
+    """Return a random offset; more often in the first 64 bytes, where the structure is."""
     n = len(data)
     n_head = min(n, 64) if rng.random() < 0.3 else n
     return rng.randrange(n_head) if n else 0

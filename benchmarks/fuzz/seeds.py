@@ -1,4 +1,4 @@
-"""One small good file of every kind that `cellcycle.images` reads."""
+"""One small valid file of every kind that `cellcycle.images` reads."""
 
 import io
 import struct
@@ -19,12 +19,12 @@ _TIFF_CODECS = ("deflate", "lzw", "packbits", "zstd", "lzma", "jpeg", "jpeg2000"
 
 @cache
 def seeds() -> dict[str, tuple[str, bytes]]:
-    """Return the suffix and the bytes of each kind, in an order that stays."""
+    """Return (suffix, bytes) of each kind, always in the same order."""
     return dict(_pillow()) | dict(_png_by_hand()) | dict(_tiffs()) | dict(_microscopes())
 
 
 def picture(dtype=np.uint8, height=24, width=20) -> np.ndarray:
-    """Return a nucleus of any type of number."""
+    """Return a picture (H, W) of one nucleus in any number type."""
     y, x = np.mgrid[:height, :width]
     disc = np.exp(-(((y - 11) / 6) ** 2) - ((x - 9) / 5) ** 2)
     if dtype is bool:
@@ -34,7 +34,7 @@ def picture(dtype=np.uint8, height=24, width=20) -> np.ndarray:
 
 
 def colour(dtype=np.uint8, n_channels=3) -> np.ndarray:
-    """Return a nucleus in the blue channel."""
+    """Return a colour picture (24, 20, C) of a nucleus in the blue channel."""
     pixels = np.zeros((24, 20, n_channels), dtype)
     pixels[..., 2] = picture(dtype)
     return pixels
@@ -77,7 +77,7 @@ def _png_by_hand() -> Iterator[tuple[str, tuple[str, bytes]]]:
 
 
 def bmp_head(size: int, start: int, width: int, height: int, bits=8, packing=0, tail=(0, 0, 0, 0)) -> bytes:
-    """Return both headers of a BMP of so many bytes, whose pixels start there; `tail`: pixels a metre, colours."""
+    """Return both headers of a BMP of `size` bytes, pixels from offset `start`; `tail`: pixels per metre, colours."""
     return struct.pack("<2sIIIIiiHHIIiiII", b"BM", size, 0, start, 40, width, height, 1, bits, packing, 0, *tail)
 
 
@@ -97,7 +97,7 @@ def ihdr(width: int, height: int, bits=8, colours=0, is_interlaced=False) -> tup
 
 
 def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
-    """Return a PNG of these chunks, with right checksums and an end."""
+    """Return a PNG of these chunks, with correct checksums and an end chunk."""
     out = bytearray(b"\x89PNG\r\n\x1a\n")
     for name, body in [*chunks, (b"IEND", b"")]:
         out += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -105,7 +105,7 @@ def png(chunks: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def written(*pixels: np.ndarray, **options) -> bytes:
-    """Return a TIFF of tifffile's, one call a picture."""
+    """Return a TIFF written by tifffile, with one call per picture."""
     out = io.BytesIO()
     opening = {name: options.pop(name) for name in ("bigtiff", "byteorder", "ome", "imagej") if name in options}
     with tifffile.TiffWriter(out, **opening) as writer:
@@ -151,7 +151,7 @@ def _tiffs() -> Iterator[tuple[str, tuple[str, bytes]]]:
 
 
 def _pyramid(*steps: int, ome=None, **options) -> bytes:
-    """Return a tiled picture whose smaller sizes are SubIFDs."""
+    """Return a tiled TIFF whose reduced sizes are SubIFDs."""
     out, pixels = io.BytesIO(), picture(np.uint16, 64, 48)
     with tifffile.TiffWriter(out, ome=ome) as writer:
         writer.write(pixels, tile=(16, 16), subifds=len(steps), **options)
@@ -161,7 +161,7 @@ def _pyramid(*steps: int, ome=None, **options) -> bytes:
 
 
 def _microscopes() -> Iterator[tuple[str, tuple[str, bytes]]]:
-    """Yield TIFFs with what microscopes and their programs put into them."""
+    """Yield TIFFs with metadata of microscopes and their programs."""
     deep = picture(np.uint16)
     hyper = np.broadcast_to(deep, (2, 3, 2, 24, 20))  # TZCYX
     zc = {"axes": "ZCYX", "Channel": {"Name": ["DAPI", "actin"]}, "PhysicalSizeX": 0.2, "PhysicalSizeXUnit": "µm"}
@@ -180,7 +180,7 @@ def _microscopes() -> Iterator[tuple[str, tuple[str, bytes]]]:
         yield name, (".tif", tiff.build(*[tiff.described(text)] * 2))
 
 
-# What makes tifffile see a format: each is a parser of its own.
+# Descriptions by which tifffile recognises a format; each has its own parser.
 DESCRIPTIONS = {
     "metaseries": '<MetaData><PlaneInfo><prop id="spatial-calibration-x" type="float" value="0.5"/></PlaneInfo>'
     "</MetaData>",
@@ -200,7 +200,7 @@ DESCRIPTIONS = {
 
 
 def ome(pixels: str = "", other: str = "", plane: str = 'IFD="0" PlaneCount="1"', before: str = "", n_pages=1) -> bytes:
-    """Return an OME-TIFF by hand; `pixels` are attributes of Pixels that replace the right ones."""
+    """Return an OME-TIFF made by hand; `pixels` are attributes of Pixels that replace the correct ones."""
     given = {a.split("=")[0] for a in pixels.split()}
     right = 'SizeX="8" SizeY="8" SizeZ="1" SizeC="1" SizeT="1" Type="uint8" DimensionOrder="XYCZT"'
     kept = " ".join(a for a in right.split() if a.split("=")[0] not in given)
@@ -213,7 +213,7 @@ def ome(pixels: str = "", other: str = "", plane: str = 'IFD="0" PlaneCount="1"'
 
 
 def stk() -> bytes:
-    """Return a MetaMorph stack: the planes follow each other, the UIC tags count them."""
+    """Return a MetaMorph stack: planes are consecutive in one strip, and the UIC tags give their number."""
     planes = 3
     uic1 = tiff.LONG, (2, struct.pack("<4I", 0, 1, 4, 0))
     uic2 = tiff.RATIONAL, (planes, struct.pack("<6I", 1, 1, 2_450_000, 0, 2_450_000, 0) * planes)
@@ -223,7 +223,7 @@ def stk() -> bytes:
 
 
 def lsm() -> bytes:
-    """Return a Zeiss LSM file: page and thumbnail in turn, sizes in one block of numbers."""
+    """Return a Zeiss LSM file: pages alternate with thumbnails, and one block of numbers gives the sizes."""
     info = struct.pack("<Ii5i3i6d", 67127628, 500, 8, 8, 2, 1, 1, 1, 8, 8, *[2e-7] * 3, 0, 0, 0).ljust(500, b"\0")
     main, small = tiff.page(_34412=(tiff.BYTE, info)), tiff.page(4, 4, _254=(tiff.LONG, 1))
     return tiff.build(main, small, tiff.page(), small)

@@ -1,4 +1,4 @@
-"""The grammar of TIFF, for files that no library would write: build them, and find every field of one."""
+"""The structure of TIFF, to build files that no library would write, and to find every field of a file."""
 
 import struct
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ def described(text: str, **more) -> dict:
 
 
 def build(*pages: dict, links: dict[int, int] | None = None) -> bytes:
-    """Return a classic TIFF of these pages; `links` says which page follows one, instead of the next in order."""
+    """Return a classic TIFF of these pages; `links` maps a page to the page that follows it, by default the next."""
     out = bytearray(b"II*\0") + bytes(4)
     starts, pointers = [], [4]
     for tags in pages:
@@ -87,7 +87,7 @@ def _packed(kind: int, value) -> tuple[int, bytes]:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a tag of a TIFF stands, and where its value does."""
+    """A tag of a TIFF: offset of its entry (`place`) and of its value (`value`)."""
 
     place: int
     tag: int
@@ -123,7 +123,7 @@ class Layout:
         return struct.unpack(self.order + code, data[place : place + size].ljust(size, b"\0"))[0]
 
     def _read_ifd(self, data: bytes, start: int) -> list[int]:
-        """Note the tags of an IFD; return the places of its pointers to others."""
+        """Record the tags of an IFD; return the offsets of its pointers to other IFDs."""
         self.ifds.append(start)
         head, size = (8, 20) if self.is_big else (2, 12)
         n_tags = min(self._number(data, start, "Q" if self.is_big else "H"), (len(data) - start - head) // size)

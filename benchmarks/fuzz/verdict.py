@@ -1,4 +1,4 @@
-"""Read one file in a child process and say whether the reader kept its word."""
+"""Read one file in a child process and check that the reader behaves as promised."""
 
 import math
 import os
@@ -18,7 +18,7 @@ from cellcycle.images import read_plane
 
 SECONDS, MEGABYTES = 20, 2000
 _LONGEST_LINE = 600
-# What an import opens, and where the kernel tells of this process.
+# Paths that may be opened: those of imports, and files of the kernel on this process.
 _OWN = (sys.prefix, sys.base_prefix, str(Path(__file__).parents[2]), "/proc/", "/sys/", os.devnull)
 _STARTS = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec", "socket.connect")
 _touched: list[str] = []
@@ -26,7 +26,7 @@ _touched: list[str] = []
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one file: "read", "refused", or "finding" with what is wrong."""
+    """The outcome for one file: "read", "refused", or "finding", with the problem in `told`."""
 
     outcome: str
     told: str
@@ -35,7 +35,7 @@ class Verdict:
 
 
 class Judge:
-    """Has files read one at a time in a child with limits; a context manager."""
+    """Reads files one at a time in a child process with limits; a context manager."""
 
     def __init__(self, seconds: float = SECONDS, megabytes: float = MEGABYTES):
         self._confined = Confined(seconds, megabytes, start=watch)
@@ -58,7 +58,7 @@ class Judge:
 
 
 def watch() -> None:
-    """Begin to note what this process opens, starts and says; once, in the child."""
+    """Start to record what this process opens, starts and writes to standard error; call once, in the child."""
     sys.addaudithook(_note)
     warnings.simplefilter("always")
     with tempfile.TemporaryFile() as said:
@@ -66,7 +66,7 @@ def watch() -> None:
 
 
 def look(path: Path, reader=read_plane) -> Verdict:
-    """Read a file by the rules, then with channel and plane given: then those of many planes are decoded too."""
+    """Read a file with defaults, then with channel and plane given, which also decodes files of many planes."""
     before, started = _peak_mb(anew=True), time.perf_counter()
     _touched.clear()
     answers = [_answer(reader, path), _answer(reader, path, channel=0, plane=0)]
@@ -81,7 +81,7 @@ def look(path: Path, reader=read_plane) -> Verdict:
 
 
 def _answer(reader, path: Path, **asked) -> tuple[str, str]:
-    """Return the outcome of one call, and what there is to tell of it."""
+    """Return the outcome of one call, and its message or problem."""
     try:
         plane = reader(path, **asked)
     except CellCycleError as error:
@@ -96,7 +96,7 @@ def _answer(reader, path: Path, **asked) -> tuple[str, str]:
 
 
 def _fault_of_line(error: CellCycleError, path: Path) -> str:
-    """Return what is wrong with a refusal: it must be one line, name the file, and not come from want of memory."""
+    """Return the problem of a refusal, "" if it is one line, names the file, and no MemoryError caused it."""
     line = str(error)
     if "\n" in line or not line.isprintable() or len(line) > _LONGEST_LINE + len(str(path)):
         return f"its refusal is not one line of text: {line[:300]!r}"
@@ -111,7 +111,7 @@ def _fault_of_line(error: CellCycleError, path: Path) -> str:
 
 
 def _fault_of_plane(plane) -> str:
-    """Return what is wrong with a plane that was read."""
+    """Return the problem of a plane that was read, "" if it is valid."""
     pixels, size_um = plane.pixels, plane.pixel_size_um
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.float32 or pixels.ndim != 2 or not pixels.size:
         return f"its pixels are {getattr(pixels, 'dtype', type(pixels))} of shape {getattr(pixels, 'shape', None)}"
@@ -125,7 +125,7 @@ def _fault_of_plane(plane) -> str:
 
 
 def _peak_mb(anew: bool = False) -> float:
-    """Return the most memory that this process had so far, or since the last time it was counted anew (Linux)."""
+    """Return the peak memory of this process in MB; `anew` resets the peak first (on Linux)."""
     if anew and sys.platform.startswith("linux"):
         Path("/proc/self/clear_refs").write_text("5")
     unit = 1 if sys.platform == "darwin" else 1024
@@ -140,7 +140,7 @@ def _note(event: str, arguments) -> None:
 
 
 def _said() -> str:
-    """Return what went to standard error since the last call, also from code that is not Python."""
+    """Return the text on standard error since the last call, also from C code."""
     size = os.fstat(2).st_size
     if not size:
         return ""
