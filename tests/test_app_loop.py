@@ -420,6 +420,27 @@ def test_who_ends_a_training_several_times_at_once_ends_none_that_is_begun_meanw
     assert mine["running"] and waiting["waiting"] == 1
 
 
+def test_trainings_stopped_before_they_began_leave_one_worker(monkeypatch, tmp_path):
+    trainings, begun = training.Trainings(SOON, (), tmp_path / "training"), []
+    trainings.missing, one = "", SimpleNamespace(key="one")
+
+    async def train(of):
+        begun.append(of)
+        await asyncio.sleep(0.01)
+        return ""
+
+    async def run():
+        trainings.start(one)
+        await trainings.stop(one)
+        trainings.start(one)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+    monkeypatch.setattr(training, "_given", lambda visitor: [])
+    monkeypatch.setattr(trainings, "_train", train)
+    asyncio.run(run())
+    assert len(begun) == 1
+
+
 def test_a_full_disk_keeps_no_training_from_its_turn(monkeypatch, tmp_path):
     one, other, third = (SimpleNamespace(key=key) for key in ("one", "other", "third"))
     trainings, done = training.Trainings(SOON, (), tmp_path / "training"), []

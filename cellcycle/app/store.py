@@ -137,13 +137,14 @@ class Visitor:
 
     def new_image(self, name: str) -> tuple[Path, str]:
         """Create the folder of a new image, named by its id; return it, and a unique name of the image."""
-        if len(list(self._folder.glob("*"))) >= self._limits.images:
+        names = list(self._folder.glob(f"*/{_NAME}"))
+        if len(names) >= self._limits.images:
             raise Refusal(409, f"{self._limits.images} images are kept for you; remove some before you give more")
         self.check_room()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         image = self._folder / new_id()
         # Rows of images are distinguished by name, so names must be unique, also if several arrive at once.
-        name = apart([*(file.read_text("utf-8") for file in self._folder.glob(f"*/{_NAME}")), name])[-1]
+        name = apart([*(file.read_text("utf-8") for file in names), name])[-1]
         image.mkdir(mode=0o700)
         (image / _NAME).write_text(name, "utf-8")
         return image, name

@@ -67,7 +67,8 @@ class Trainings:
         replace_json(self._queued, [*self._queue, visitor.key])
         self._queue[visitor.key] = _Training(visitor)
         self._ended.pop(visitor.key, None)
-        if len(self._queue) == 1:
+        # One that was stopped before it began leaves a task that has yet to see that nothing waits.
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
 
     def state(self, visitor: Visitor) -> dict:

@@ -101,10 +101,12 @@ async function retried(task, signal) {
     } catch (error) {
       if ((error.status !== 503 && error.name !== 'LostError') || again > 8) throw error;
       get('progress-words').textContent = `Trying again: ${error.message}`;
-      await new Promise((go) => {
-        setTimeout(go, 1000 * 2 ** Math.min(again, 5));
-        signal.addEventListener('abort', go);
-      });
+      if (!signal.aborted) {
+        await new Promise((go) => {
+          setTimeout(go, 1000 * 2 ** Math.min(again, 5));
+          signal.addEventListener('abort', go);
+        });
+      }
     }
   }
 }
