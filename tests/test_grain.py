@@ -74,3 +74,6 @@ def test_the_grain_is_encoded_as_deviations_that_end():
     assert encoding.n_outputs == 3
     encoded = encoding(torch.tensor([[2.0, 10.0], [2.0, 1e6], [2.0, torch.nan]]))
     np.testing.assert_allclose(encoded[:, -1], [0, 3, 0], atol=1e-6)
+    # One that is missing in training spoils no other.
+    missing = Encoding.of(np.vstack([values, np.float32([[3, np.nan]])]), [True, False], n_bins=2, n_grain=1)
+    np.testing.assert_allclose(missing.mean, [10])

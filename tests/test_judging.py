@@ -350,7 +350,9 @@ def test_pictures_of_another_magnification_or_exposure_than_those_of_the_trainin
     assert [image.told.flag for image in images] == ["scale_by_margin;changed_picture"] * 8 + [""]
     # Where each picture is scaled by itself, brightness is of no account; cards from before know nothing of either.
     by_itself = input_rule(disks, 24, "per-image")
-    assert as_seen(by_itself, disks, prepare(disks, by_itself)).scale.brightest == 0
+    without_area = replace(rule, measurements=("integrated_dna", "texture"))
+    for other in (by_itself, without_area):
+        assert as_seen(other, disks, prepare(disks, other)).scale.brightest == 0
     assert are_unlike_training(each_crop_of(replace(disks, images=0.4 * binned), TYPICAL), by_itself) == (False, False)
 
 

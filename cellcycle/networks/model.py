@@ -90,9 +90,9 @@ class Encoding(nn.Module):
         known = bare.logarithms(torch.from_numpy(np.asarray(values, np.float32))).numpy()
         levels = np.linspace(0, 1, n_bins + 1)
         edges = [np.nanquantile(c, levels) if np.isfinite(c).any() else levels for c in known.T]
-        deviation = np.maximum(grain.std(axis=0, dtype=np.float64), _LEAST)
+        deviation = np.maximum(np.nanstd(grain, axis=0, dtype=np.float64), _LEAST)
         edges = np.array(edges, dtype=np.float32).reshape(-1, n_bins + 1).T
-        return cls(edges, is_amount, grain.mean(axis=0, dtype=np.float64), deviation)
+        return cls(edges, is_amount, np.nanmean(grain, axis=0, dtype=np.float64), deviation)
 
     @property
     def n_outputs(self) -> int:

@@ -111,7 +111,7 @@ def as_seen(rule: InputRule, dataset, inputs: Inputs) -> InputRule:
     if rule.crop_px and "area_px" in of:
         # The area was measured at the size of the inputs, so it is scaled to that of the crops.
         scale = replace(scale, area_px=_quantile(of["area_px"], 0.5) * (rule.crop_px / rule.size_px) ** 2)
-    if "integrated_dna" not in of:
+    if not {"integrated_dna", "area_px"} <= of.keys():
         return replace(rule, scale=scale)
     if found := [f.nuclei for f in dataset.fields]:
         levels = [brightness([own]) for own in found if len(own) >= LEAST_FOR_SCALE] or [brightness(found)]
