@@ -232,6 +232,16 @@ def test_blocks_of_jpeg_a_step_above_the_ground_are_not_drawn():
     assert not any("debris" in flags for flags in found(pixels).measured["flags"])
 
 
+def test_a_scale_bar_is_found_below_thousands_of_flat_areas():
+    """They were examined from the top, and no more than 2,000 of them."""
+    pixels = np.random.default_rng(0).poisson(LEVEL, (400, 400)).astype(np.float32)
+    y, x = np.indices((400, 400))
+    pixels[(y < 300) & (y % 6 < 4) & (x % 6 < 4)] = 1500
+    pixels[370:378, 250:380] = 3000
+    bar = np.unpackbits(look_over(pixels).painted["drawn"], axis=1)[:, :400]
+    assert bar[370:378, 250:380].all()
+
+
 def test_looking_for_a_mirror_image_takes_no_longer_where_most_is_black():
     pixels = np.zeros((2000, 2000), np.float32)
     pixels[2, 5], pixels[5, 2], pixels[700:730, 1301:1309] = 1, 1, 1

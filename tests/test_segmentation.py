@@ -15,6 +15,7 @@ from cellcycle.errors import ImageError, SettingError
 from cellcycle.segmentation import (
     backends,
     central_nucleus,
+    fields,
     find_in_crop,
     looks_inverted,
     looks_like_nucleus_crop,
@@ -678,11 +679,8 @@ def test_labels_that_are_missing_leave_no_gap():
 
 
 @pytest.mark.slow
-def test_more_objects_than_a_field_has_are_refused(monkeypatch):
+def test_more_objects_than_a_field_has_are_refused_from_any_finder(packages, monkeypatch):
     """Each is measured: a picture of specks may not take minutes."""
-    from cellcycle.errors import ImageError
-    from cellcycle.segmentation import fields
-
     pixels, _ = field(seed=1)
     n_nuclei = fields.segment(pixels).max()
     monkeypatch.setattr(fields, "MOST_NUCLEI", n_nuclei)
@@ -690,6 +688,9 @@ def test_more_objects_than_a_field_has_are_refused(monkeypatch):
     monkeypatch.setattr(fields, "MOST_NUCLEI", n_nuclei - 1)
     with pytest.raises(ImageError, match="objects; cut it into smaller fields"):
         fields.segment(pixels)
+    monkeypatch.setattr(fields, "MOST_NUCLEI", 0)
+    with pytest.raises(ImageError, match="more than 0 objects"):
+        fields.segment(pixels, segmentation="stardist")
 
 
 def jpeg(pixels, quality, most=None):

@@ -189,7 +189,8 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         n_brighter = np.count_nonzero(pixels[box] > value_of[index])
         return 2 * n_brighter < pixels[box].size or areas[index] >= 0.5 * pixels[box].size
 
-    candidates = ((index, box) for index, box in boxes_of(labels) if is_possible[index] and is_bright(index, box))
+    by_size = sorted(boxes_of(labels), key=lambda area: -areas[area[0]])
+    candidates = ((index, box) for index, box in by_size if is_possible[index] and is_bright(index, box))
     # A picture of few levels has thousands of flat areas, none of them brighter than its surroundings.
     for index, box in islice(candidates, 2000):
         mask = labels[box] == index

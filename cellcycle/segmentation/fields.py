@@ -119,14 +119,15 @@ def find_in_field(
         give_back(pixels)
         labels = _without_ground(pixels, _without_glow(pixels, _without_noise(pixels, _numbered(labels))))
         labels = joined_sisters(pixels, labels)
-        if labels.max() > MOST_NUCLEI:
-            raise ImageError("the image", f"it shows more than {MOST_NUCLEI:,} objects", "cut it into smaller fields")
-        return labels
-    from cellcycle.segmentation import backends
+    else:
+        from cellcycle.segmentation import backends
 
-    # Both packages print to standard output, to which the rows of a prediction may be written.
-    with contextlib.redirect_stdout(sys.stderr):
-        return getattr(backends, segmentation)(pixels, diameter_px)
+        # Both packages print to standard output, to which the rows of a prediction may be written.
+        with contextlib.redirect_stdout(sys.stderr):
+            labels = getattr(backends, segmentation)(pixels, diameter_px)
+    if labels.max() > MOST_NUCLEI:
+        raise ImageError("the image", f"it shows more than {MOST_NUCLEI:,} objects", "cut it into smaller fields")
+    return labels
 
 
 def _by_watershed(pixels: np.ndarray, survey: Survey, tile_px: int) -> np.ndarray:
