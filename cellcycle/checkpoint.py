@@ -50,13 +50,6 @@ class Checkpoint:
         """Name of the model in tables."""
         return self.card["name"]
 
-    @cached_property
-    def is_shipped(self) -> bool:
-        """Whether it comes with the package, perhaps as a copy; a model of the user's own may have the same name."""
-        if self.name not in shipped_names():
-            return False
-        return read_card(shipped_dir() / self.name / "model.json", FILES)["card_sha256"] == self.card["card_sha256"]
-
     @property
     def title(self) -> str:
         """Name of the model in words."""

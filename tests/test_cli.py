@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -136,6 +137,19 @@ def test_ctrl_c_ends_any_command_without_a_traceback(capsys):
     with pytest.raises(SystemExit) as ended:
         ending.guarded(stopped)
     assert ended.value.code == 130 and capsys.readouterr().err == ""
+
+
+def test_a_full_disk_is_one_line_where_standard_output_is_closed_too(capsys, monkeypatch):
+    def command():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit) as ended:
+        ending.guarded(command)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        "Error: the output cannot be written (No space left on device); make room on the disk\n"
+    )
 
 
 @pytest.mark.slow

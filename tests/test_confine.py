@@ -50,6 +50,11 @@ def remembered():
     return list(_memory)
 
 
+class Unreadable:
+    def __reduce__(self):
+        return int, ("no number",)
+
+
 @pytest.fixture(scope="module")
 def confined():
     with Confined(seconds=2, megabytes=300, start=remember, start_arguments=("ready",)) as confined:
@@ -93,6 +98,13 @@ def test_an_answer_that_cannot_be_sent_is_an_error_of_its_own(confined):
 
 def double(array):
     return 2 * array
+
+
+@pytest.mark.slow
+def test_after_a_call_that_cannot_be_read_the_next_is_answered(confined):
+    with pytest.raises(ValueError, match="no number"):
+        confined(len, Unreadable())
+    assert confined(math.hypot, 3, 4) == 5
 
 
 def test_large_arrays_go_and_come_whole(confined):

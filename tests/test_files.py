@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -141,6 +142,25 @@ def test_a_folder_appears_whole_and_replaces_only_when_asked(tmp_path):
     with pytest.raises(SettingError), files.whole_folder(tmp_path / "x" / "a"):
         pytest.fail("the work was begun")
     assert [f.name for f in (tmp_path / "x").iterdir()] == ["a"]
+
+
+def test_a_folder_that_the_new_one_cannot_replace_is_never_without_a_name_that_stays(tmp_path, monkeypatch):
+    with files.whole_folder(tmp_path / "a") as work:
+        (work / "old").touch()
+    replace, names = os.replace, []
+
+    def replacing(source, target):
+        if Path(target) == tmp_path / "a" and not names:
+            names.extend(f.name for f in tmp_path.iterdir() if (f / "old").exists())
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replacing)
+    with pytest.raises(SettingError, match="cannot be written"), files.whole_folder(tmp_path / "a", replace=True):
+        pass
+    # Were the run killed here, the next one would not clear it.
+    assert len(names) == 1 and not files._UNFINISHED.fullmatch(names[0])
+    assert [str(f.relative_to(tmp_path)) for f in tmp_path.rglob("*")] == ["a", "a/old"]
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])

@@ -537,6 +537,8 @@ def test_a_slide_lends_its_peak_to_crops():
     assert taken(few) == {("nagao6", "one nucleus")}
     with pytest.raises(SettingError, match="fewer than the 60"):
         predict(planes[:3], ANCHORED, is_slide=True)
+    # One that needs no peak calls them without it.
+    assert (predict(planes[:3], "nagao6", is_slide=True)["call"] == few["call"]).all()
 
 
 def test_images_are_not_of_one_slide_and_each_by_itself():

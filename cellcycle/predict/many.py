@@ -13,6 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from cellcycle import tasks
+from cellcycle.checkpoint import shipped_names
 from cellcycle.errors import SettingError, check_keywords
 from cellcycle.files import scratch_folder
 from cellcycle.images import expand
@@ -158,7 +159,7 @@ def look_first(
     rule, has_peak = choice.default.input_rule, settings.kind == "nucleus" or settings.g1_position is not None
     has_scale = settings.kind == "field" or rule.pixel_size_um is None
     # Whether size or exposure is unlike that of training is tested for all crops together.
-    is_shipped = choice.default.is_shipped
+    is_shipped = choice.default.name in shipped_names()
     are_compared = settings.kind != "field" and (is_shipped or max(rule.scale.area_px, rule.scale.brightest) > 0)
     if how == "each" or (how == "together" and (len(images) < 2 or (has_peak and has_scale and not are_compared))):
         return []

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_dir
+from cellcycle.checkpoint import ANCHORED, DEFAULT, Checkpoint, load_checkpoint, shipped_dir, shipped_names
 from cellcycle.confidence import with_weights
 from cellcycle.confidence.assessment import BY_FEW, BY_GUESS, BY_MARGIN, CHANGED, CLIPPED, FINE, NOISY, SEVERAL
 from cellcycle.dna_content import G1Peak
@@ -264,7 +264,7 @@ class Predictor:
         doubts |= {BY_GUESS: is_of_field and not is_few and not rule.needs_anchor, SEVERAL: nuclei.n_shown > 0}
         doubts[SAME_FIELD] = not is_crop and shows_twice(nuclei.centres, plane.pixels.shape)
         # A user's own model may have learned from such pictures.
-        if checkpoint.is_shipped:
+        if checkpoint.name in shipped_names():
             ground, is_by_noise = nuclei.ground(plane.pixels), not rule.needs_anchor
             is_changed = not is_crop and (ground.is_bent or (ground.is_smooth and is_by_noise))
             is_changed |= ground.is_combed
