@@ -842,6 +842,7 @@ def test_fields_of_a_folder_are_read_together_unless_each_is_asked_for(tmp_path,
     together, each = predict(tmp_path), predict(tmp_path, is_each=True)
     assert set(together["model_reason"]) == {"G1 peak of the group"}
     assert len(set(together["g1_quality"])) == 1
+    assert f"2 fields of {tmp_path}: G1 peak of quality" in together.attrs["notes"][0] and each.attrs["notes"] == []
     assert set(together["group"]) == {str(tmp_path)}
     alone = pd.concat([predict(tmp_path / f"{name}.tif") for name in halves], ignore_index=True)
     pd.testing.assert_frame_equal(each, alone)

@@ -44,7 +44,8 @@ def predict(
 ):
     """Return the predicted phases of all nuclei of one or many images, a `DataFrame` with the `table_columns`.
 
-    Several fields are read in groups by plate map, names or folders, see `cellcycle.predict.groups`.
+    Several fields are read in groups by plate map, names or folders, see `cellcycle.predict.groups`. What the command
+    line says of the groups stands in `attrs["notes"]` of the table.
 
     Parameters
     ----------
@@ -88,10 +89,10 @@ def predict(
     chosen, found = Settings(**settings), []
     choice, n_jobs = ModelChoice.of(model, chosen), min(tasks.jobs_of(n_jobs), len(listed))
     listed = _with_masks(listed, named, masks)
-    columns, _ = groups.layout(listed, plate_map)
+    columns, notes = groups.layout(listed, plate_map)
     how = "slide" if is_slide else "each" if is_each else "together"
     with scratch_folder() as folder, workers_of(choice, chosen, n_jobs, client) as do:
-        look_first(listed, choice, chosen, columns, how, do, folder)
+        notes += look_first(listed, choice, chosen, columns, how, do, folder)
         for prediction in run_batch(listed, do):
             if prediction.remark:
                 warnings.warn(f"mask of {prediction.image}: {prediction.remark}", stacklevel=2)
@@ -100,7 +101,9 @@ def predict(
             if prediction.error is not None and len(listed) == 1:
                 raise prediction.error
             found.append(prediction.table)
-    return pd.concat(found, ignore_index=True)
+    table = pd.concat(found, ignore_index=True)
+    table.attrs["notes"] = notes
+    return table
 
 
 def _tell(said: str) -> None:
