@@ -47,8 +47,8 @@ class Light:
         grid = np.stack(np.meshgrid(*(np.linspace(0, size - 1, 65) for size in self.shape)), axis=-1)
         light = self.at(grid.reshape(-1, 2))
         before = f"{self.cv_before:.3f}" if np.isfinite(self.cv_before) else "no peak"
-        told = f"uneven light, {light.min():.2f} to {light.max():.2f} of its mean, is taken out of the DNA"
-        return f"{told}: coefficient of variation of the G1 peak {before} before, {self.cv:.3f} now"
+        told = f"uneven light, {light.min():.2f} to {light.max():.2f} of its mean, is removed from the DNA"
+        return f"{told}: coefficient of variation of the G1 peak {before} before, {self.cv:.3f} after"
 
 
 def fit_in_even_light(nuclei) -> tuple[list[Nuclei], Anchor | None, G1Peak, Light | None]:

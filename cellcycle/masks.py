@@ -17,8 +17,8 @@ from cellcycle.images.writing import has_mark, mark_of, refuse_unmarked
 from cellcycle.segmentation.fields import MOST_NUCLEI
 from cellcycle.segmentation.regions import without_holes
 
-BLACK_AND_WHITE = "black and white: its connected parts are taken for the nuclei, those that touch for one"
-INVERTED = "black nuclei on white: it is taken inverted, its connected parts for the nuclei"
+BLACK_AND_WHITE = "black and white: each connected part counts as one nucleus, also where nuclei touch"
+INVERTED = "black nuclei on white: it is inverted, and each connected part counts as one nucleus"
 MASK_SUFFIX = "_mask.tif"
 # Mark in every mask written by this package.
 _MARK = "cellcycle mask"
@@ -32,7 +32,7 @@ _HOLLOW, _N_FILLED = 1.4, 50
 # Chance that a pixel of a nucleus is brighter than one of the background: 0.95 to 1 on 100 real fields with their own
 # masks, below 0.7 on 97 of 100 with the mask of another field.
 _LEAST_BRIGHTER, _N_COMPARED = 0.7, 4_000
-_KEEP = "give it 0 for background and one whole number a nucleus, as 16-bit TIFF or PNG"
+_KEEP = "give it 0 for background and one whole number per nucleus, as 16-bit TIFF or PNG"
 
 
 def read_mask(mask, pixels: np.ndarray, is_one: bool = False) -> tuple[np.ndarray, str]:
@@ -74,7 +74,7 @@ def _labelled(name: str, labels: np.ndarray, counts: np.ndarray, n_numbers: int,
     if times.max() >= 3 and at_corners[times.argmax()] and (counts[0] or not is_one):
         background = at_corners[times.argmax()]
         if n_numbers > 1 or not counts[0]:
-            finding = f"the number {background} is at its corners, where background is 0"
+            finding = f"its corners have the number {background}, but background must be 0"
             raise ImageError(name, finding, _KEEP)
         # Nuclei may touch the corners, so brightness decides which of the two are the nuclei.
         is_inverted = _brighter(labels > 0, pixels) < 0.5
@@ -103,15 +103,15 @@ def _refuse_apart(name: str, labels: np.ndarray, parts: np.ndarray, areas: np.nd
     np.maximum.at(largest, number_of, areas)
     apart = 1 - largest.sum() / areas.sum()
     if len(areas) - 1 > _MOST_PARTS * n_numbers + 2 and apart > _MOST_APART:
-        finding = f"its {n_numbers} numbers stand on {len(areas) - 1} separate objects"
-        raise ImageError(name, f"{finding}: classes, blurred, or 8 bit for more than 255 nuclei", _KEEP)
+        finding = f"its {n_numbers} numbers mark {len(areas) - 1} separate objects"
+        raise ImageError(name, f"{finding}: classes, a blurred mask, or 8 bits for over 255 nuclei?", _KEEP)
     is_like = areas >= _LIKE_SHARE * largest[number_of]
     of_parts = np.flatnonzero(np.bincount(number_of[is_like & (areas > 0)], minlength=len(largest)) > 1)
     boxes = find_objects(np.where(np.isin(labels, of_parts) & is_like[parts], labels, 0)) if len(of_parts) else []
     for number in of_parts:
         length = max(side.stop - side.start for side in boxes[number - 1])
         if length > _MOST_DIAMETERS * np.sqrt(4 / np.pi * areas[is_like & (number_of == number)].sum()):
-            raise ImageError(name, f"its number {number} stands on objects far from each other", _KEEP)
+            raise ImageError(name, f"its number {number} marks objects far from each other", _KEEP)
 
 
 def _refuse_hollow(name: str, labels: np.ndarray) -> None:
@@ -129,7 +129,7 @@ def _refuse_dark(name: str, labels: np.ndarray, pixels: np.ndarray) -> None:
     is_nucleus = labels > 0
     if not is_nucleus.all() and _brighter(is_nucleus, pixels) < _LEAST_BRIGHTER:
         finding = "what it outlines is hardly brighter than the rest of the image"
-        raise ImageError(name, finding, "check that it is of this image, and that the image shows DNA")
+        raise ImageError(name, finding, "check that it belongs to this image, and that the image shows DNA")
 
 
 def _brighter(is_nucleus: np.ndarray, pixels: np.ndarray) -> float:

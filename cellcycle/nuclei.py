@@ -157,8 +157,8 @@ class Nuclei:
         """A note if a picture that was given as, or taken for, a crop of one nucleus shows more, else ""."""
         if self.n_shown:
             return f"it shows {self.n_shown} nuclei, not one: predict it as a field"
-        others = f"{self.n_beside} others lie" if self.n_beside > 1 else "another lies"
-        said = f"it is read as a crop of one nucleus, and {others} whole in it: to call all say --field"
+        others = f"{self.n_beside} other whole nuclei" if self.n_beside > 1 else "another whole nucleus"
+        said = f"it is read as a crop of one nucleus, but shows {others}: to call all, predict it as a field"
         return said if self.n_beside else ""
 
     def scaled(self, pixel_size_um: float) -> "Nuclei":

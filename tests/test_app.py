@@ -434,7 +434,7 @@ def test_programs_are_told_what_the_command_notes(site, field_file):
     answer = post(site, field_file, ("b.tif", field_file.read_bytes()), pixel_size_um="20", each="true")
     assert answer.json()[0]["pixel_size_um"] == 0.325
     (note,) = json.loads(answer.headers["cellcycle-notes"])
-    assert note.startswith(f"{field_file.name} and 1 more: it states 0.325 um a pixel; 20 um was asked for, but cannot")
+    assert note.startswith(f"{field_file.name} and 1 more: it states 0.325 um a pixel; 20 um was asked for, but is not")
 
 
 def test_a_group_without_a_name_is_called_by_what_a_visitor_gave(site, halves, tmp_path):

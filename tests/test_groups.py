@@ -443,7 +443,7 @@ def test_uneven_light_is_told_by_the_dna_of_all_fields_and_taken_out():
     true = falling(y, x)
     np.testing.assert_allclose(found / found.mean(), true / true.mean(), atol=0.04)
     assert shared[0].light.cv < 0.08 < shared[0].light.cv_before
-    assert "uneven light, 0.7" in note and "is taken out" in note
+    assert "uneven light, 0.7" in note and "is removed" in note
     nuclei = shared[0].light.taken_out(fields[0]).measured
     np.testing.assert_allclose(nuclei["integrated_dna"] * nuclei["light"], fields[0].measured["integrated_dna"])
     assert len({one.light for one in shared}) == 1
@@ -545,7 +545,7 @@ def test_groups_are_slides_of_a_map_plates_of_names_or_folders(tmp_path):
     found, notes = layout(images, table)
     assert [one["slide"] for one in found] == ["one", "one", "two"]
     assert notes[-1] == (
-        "slide one lies on 2 plates, and is read as 2: P1 one, P2 one; where these are one, add a column plate"
+        "slide one lies on 2 plates, and is read as 2 slides: P1 one, P2 one; if it is one slide, add a column plate"
     )
     assert len({tuple(one) for one in found}) == 1, "rows of one table have other columns"
     assert [one["dose"] for one in found] == pytest.approx([0.5, np.nan, 2], nan_ok=True)
@@ -602,14 +602,14 @@ def test_wells_and_plate_are_those_of_ome_metadata(tmp_path):
         ("trial", "B03", "trial"),
         ("trial", "B12", "trial"),
     ]
-    assert notes == ["wells by the metadata of 2 images (OME-XML)"]
+    assert notes == ["wells read from the metadata of 2 images (OME-XML)"]
     assert [one["well"] for one in found[2:]] == ["", ""]
     assert layout(images, has_files=False)[0][0]["well"] == "", "a visitor's names are no files to look into"
     (tmp_path / "map.csv").write_text("image,well,condition\nx.ome.tif,B04,drug\nB12_s1.ome.tif,B12,drug\n")
-    with pytest.raises(DataError, match="into well B04, its metadata into B03"):
+    with pytest.raises(DataError, match="into well B04, but its metadata says B03"):
         layout(images[:2], tmp_path / "map.csv")
     (tmp_path / "map.csv").write_text("image,plate,condition\nx.ome.tif,trial,drug\nB12_s1.ome.tif,other,drug\n")
-    with pytest.raises(DataError, match=r"B12_s1\.ome\.tif into plate other, its metadata into trial"):
+    with pytest.raises(DataError, match=r"B12_s1\.ome\.tif into plate other, but its metadata says trial"):
         layout(images[:2], tmp_path / "map.csv")
 
 
@@ -637,18 +637,18 @@ BAD_MAPS = {
     "image,condition\nA01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\nA09.tif,b\n": "A09.tif is none of the images; correct",
     "image,condition\nA01_s1.tif,a\nA02_s1.tif,b\n": "leaves out p/A01_s2.tif",
     "well,condition\nA01,a\n": "leaves out p/A02_s1.tif",
-    "well,condition\nA01,a\nA02,b\nA01,c\n": "lines 2 and 4 both are of A01",
+    "well,condition\nA01,a\nA02,b\nA01,c\n": "lines 2 and 4 differ about A01",
     "well,conditon\nA01,a\nA02,b\n": "did you mean condition",
     "well,condition,condition\nA01,a,b\nA02,b,b\n": "condition stands there 2 times",
-    "well,condition\nB01,a\nB02,b\n": "line 2: no image is of well B01; it leaves out p/A01_s1.tif (well A01 of",
+    "well,condition\nB01,a\nB02,b\n": "line 2: no image is from well B01; it leaves out p/A01_s1.tif (well A01 of",
     "plate,well,condition\np,A01,a\nq,A02,b\n": "leaves out p/A02_s1.tif (well A02 of plate p, by its name and folder)",
     "plate,well,condition\np,A01,a\nP,A02,b\n": "the plates 'p' and 'P' differ by capitals, blanks or the like alone",
-    "plate,well,condition\nx,A01,a\nx,A02,b\ny,A01,b\n": "no image is of well x A01; it leaves out p/A01_s1.tif",
+    "plate,well,condition\nx,A01,a\nx,A02,b\ny,A01,b\n": "no image is from well x A01; it leaves out p/A01_s1.tif",
     "well,condition\nA01,a\nA02,b\n,b\n": "line 4: it names no well",
-    "plate,well,condition\nP7,A01,a\n,A02,b\n": "line 3: it names no plate, as other lines do",
-    "image,slide\nA01_s1.tif,1\nA01_s2.tif,\nA02_s1.tif,2\n": "line 3: it names no slide, as other lines do",
+    "plate,well,condition\nP7,A01,a\n,A02,b\n": "line 3: it names no plate, but other lines do",
+    "image,slide\nA01_s1.tif,1\nA01_s2.tif,\nA02_s1.tif,2\n": "line 3: it names no slide, but other lines do",
     "image,slide\nA01_s1.tif,S1\nA01_s2.tif,s1\nA02_s1.tif,S1\n": "the slides 'S1' and 's1' differ by capitals",
-    "image,plate,slide\nA01_s1.tif,p,1\nA01_s2.tif,p,\nA02_s1.tif,p,2\n": "line 3: it names no slide, as other",
+    "image,plate,slide\nA01_s1.tif,p,1\nA01_s2.tif,p,\nA02_s1.tif,p,2\n": "line 3: it names no slide, but other",
     "well,condition,replicate\nA01,a,r1\nA02,a,R1\n": "the replicates 'r1' and 'R1' differ by capitals",
     "well,condition,donor\nA01,a,d1\nA02,a,D1\n": "the donors 'd1' and 'D1' differ by capitals",
     "well,dose_uM\nA01,1\nA02,2\n": "did you mean dose",
@@ -659,17 +659,17 @@ BAD_MAPS = {
     "well;dose\nA01;2.500\nA02;2\n": "line 2: the dose '2.500' may be 2500 or 2.5",
     "well;dose\nA01;1.000\nA02;0,5\n": "line 2: the dose '1.000' has another decimal mark than '0,5'",
     "well\tdose\nA01\t0.5\nA02\t1,000\n": "line 3: the dose '1,000' has another decimal mark than '0.5'",
-    "well;dose\nA01;0,5 uM\nA02;2\n": "the dose '0,5 uM' is no amount",
-    "well,treatment\nA01,a\nA02,b\n": "no column that is read but well",
-    "well,condition\nA01,a\nAG02,b\n": "'AG02' is no well",
+    "well;dose\nA01;0,5 uM\nA02;2\n": "the dose '0,5 uM' is not an amount",
+    "well,treatment\nA01,a\nA02,b\n": "only its column well can be read",
+    "well,condition\nA01,a\nAG02,b\n": "'AG02' is not a well",
     "well,condition\nA01,Drug\nA02,drug\n": "'Drug' and 'drug' differ by capitals, blanks or the like alone",
     "well,condition\nA01,1 uM\nA02,1uM\n": "'1 uM' and '1uM' differ by capitals, blanks or the like alone",
     "well,condition\nA01,siX-1\nA02,siX\u20131\n": "'siX-1' and 'siX\u20131' differ by capitals",
-    "well,dose\nA01,1\nA02,2 uM\n": "the dose '2 uM' is no amount",
+    "well,dose\nA01,1\nA02,2 uM\n": "the dose '2 uM' is not an amount",
     **{f"well,dose\nA01,1\nA02,{dose}\n": "not as a logarithm" for dose in ("-6", "inf", "1e400", "nan", "1_0", "1₀")},
     "condition,dose\na,1\n": "no column image or well",
-    "well\nA01\nA02\n": "but well",
-    "image,well,condition\nA01_s1.tif,B01,a\nA01_s2.tif,A01,a\nA02_s1.tif,A02,b\n": "its name into A01",
+    "well\nA01\nA02\n": "only its column well",
+    "image,well,condition\nA01_s1.tif,B01,a\nA01_s2.tif,A01,a\nA02_s1.tif,A02,b\n": "but its name says A01",
     "": "is empty",
     "well,condition\n": "no rows",
 }
@@ -686,9 +686,9 @@ def test_a_map_finds_its_images_however_it_was_saved(tmp_path, kind, encoding):
 @pytest.mark.parametrize(
     ("kind", "note"),
     [
-        ("wells without an image", "1 row of map.csv without an image (well A03)"),
+        ("wells without an image", "no image fits 1 row of map.csv (well A03)"),
         ("further columns", "columns of map.csv that are not read: well_id, row, comment; known are image,"),
-        ("of another computer", "map.csv has names that images nearly have, such as C:/x/A01_s1.tif for p/A01_s1.tif"),
+        ("of another computer", "map.csv has names that nearly fit images, such as C:/x/A01_s1.tif for p/A01_s1.tif"),
     ],
 )
 def test_what_a_map_has_beyond_its_images_is_told(tmp_path, kind, note):
@@ -710,7 +710,7 @@ def test_the_only_plate_is_called_as_the_map_says_unless_metadata_name_it(tmp_pa
     (tmp_path / "map.csv").write_text("plate,well,condition\nP7,A01,a\nP7,A02,b\n")
     assert {(one["plate"], one["group"]) for one in layout(IMAGES, tmp_path / "map.csv", False)[0]} == {("P7", "P7")}
     stated = [replace(place, rule="OME-XML") for place in places_of(IMAGES)]
-    with pytest.raises(DataError, match=r"no image is of well P7 A01; .* \(well A01 of plate p, by its metadata\)"):
+    with pytest.raises(DataError, match=r"no image is from well P7 A01; .* \(well A01 of plate p, by its metadata\)"):
         read_map(tmp_path / "map.csv", IMAGES, stated)
 
 
@@ -755,7 +755,7 @@ def test_what_is_wrong_with_images_is_told_before_a_map_that_does_not_fit(tmp_pa
     for images in ([ImageError("w1", "its files are channels", "name those of DNA")], [str(tmp_path / "w1")]):
         with pytest.raises(ImageError, match=r"w1: (its files|there is no such file)"):
             layout(images, tmp_path / "map.csv")
-    with pytest.raises(DataError, match=r"a\.tif is none of the images; correct the name, or take the row out"):
+    with pytest.raises(DataError, match=r"a\.tif is none of the images; correct the name, or delete the row"):
         layout([str(tmp_path / "w1")], tmp_path / "map.csv", has_files=False)
     # What a plate of others lacks may not be had, and is told where it may be the reason.
     images = [str(tmp_path / "A01.tif"), ImageError("p.zarr/A/3", "it has no such image", "copy it again")]
@@ -763,7 +763,7 @@ def test_what_is_wrong_with_images_is_told_before_a_map_that_does_not_fit(tmp_pa
     with pytest.raises(DataError, match=r"a\.tif is none of the images \(p\.zarr/A/3: it has no such image\)"):
         layout(images, tmp_path / "map.csv")
     (tmp_path / "map.csv").write_text("well,condition\nA01,c\nA2x,d\n")
-    with pytest.raises(DataError, match="line 3: 'A2x' is no well"):
+    with pytest.raises(DataError, match="line 3: 'A2x' is not a well"):
         layout(images, tmp_path / "map.csv")
 
 
@@ -795,7 +795,7 @@ def test_a_map_of_wells_that_two_plates_have_says_which_plate(tmp_path):
     found, notes = read_map(tmp_path / "map.csv", images, places_of(images))
     assert [row["condition"] for row in found] == ["x", "x", "y"]
     assert notes == ["wells of pa and pb (by folders and names) share the rows of map.csv: "
-                     "add a column plate where they differ"]  # fmt: skip
+                     "if these plates differ, add a column plate"]  # fmt: skip
     stated = [replace(place, rule="OME-XML") for place in places_of(images)]
     with pytest.raises(DataError, match="line 2: the plates pa and pb both have a well A01; add a column plate"):
         read_map(tmp_path / "map.csv", images, stated)

@@ -649,7 +649,7 @@ def test_a_size_that_overrides_the_stated_one_is_told(tmp_path):
     field = simulate_field((400, 400), 30, seed=7)
     write_image(file, field.image, field.pixel_size_um)
     told = Predictor("lr", Settings(pixel_size_um=0.36)).predict(str(file)).plane_note
-    assert told.startswith(f"it states {field.pixel_size_um:.3g} um a pixel; 0.36 um was asked for and is taken")
+    assert told.startswith(f"it states {field.pixel_size_um:.3g} um a pixel; 0.36 um was asked for and is used")
     assert Predictor("lr", Settings(pixel_size_um=field.pixel_size_um)).predict(str(file)).plane_note == ""
 
 

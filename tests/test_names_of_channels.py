@@ -189,7 +189,9 @@ def test_draq5_stains_all_and_a_laser_of_dna_stains_tells_it():
 
 def test_the_rule_of_wells_is_told_by_one_of_the_images():
     names = [f"plate/p_{well}_s1.tif" for well in ("B03", "B04")]
-    assert layout(names, has_files=False)[1] == ["wells by the names of 2 images (ImageXpress: B03 in p_B03_s1.tif)"]
+    assert layout(names, has_files=False)[1] == [
+        "wells read from the names of 2 images (ImageXpress: B03 in p_B03_s1.tif)"
+    ]
 
 
 LONG = "ctrl_t001_z001_c00{}.tif", "A01_T0001_Z0001_C000{}.tif"

@@ -106,7 +106,7 @@ def test_an_image_is_never_replaced_by_its_table(run, never, tmp_path, kind, suf
 )
 def test_only_an_earlier_table_is_replaced(run, never, tmp_path, name, work):
     (tmp_path / name).write_text(work)
-    refused(run("predict", MITOSIS, "--output", name), "no table of predictions")
+    refused(run("predict", MITOSIS, "--output", name), "not a table of predictions")
     assert (tmp_path / name).read_text() == work
 
 
@@ -128,7 +128,7 @@ def test_an_output_that_cannot_be_is_said_before_the_work(run, never, tmp_path, 
     ("name", "output"), [("csv", "a.json"), ("json", "a.csv"), ("parquet", "a.csv"), ("tsv", "a.csv")]
 )
 def test_a_format_must_be_that_of_the_name(name, output, tmp_path):
-    with pytest.raises(SettingError, match="does not say"):
+    with pytest.raises(SettingError, match="does not fit"):
         format_of(name, tmp_path / output)
 
 
@@ -171,7 +171,7 @@ def test_anndata_reads_what_was_written_and_what_it_saved_again_is_not_replaced(
     with h5py.File(file, "a") as saved:
         # As after `write_h5ad` of somebody who has added results.
         del saved.attrs["writer"]
-    with pytest.raises(SettingError, match="no table of predictions"):
+    with pytest.raises(SettingError, match="not a table of predictions"):
         check_target(file, [MITOSIS])
 
 
@@ -715,7 +715,7 @@ def test_a_stopped_run_goes_on_whatever_way_the_folders_beside_its_rows_are_writ
 
 def test_two_options_may_not_write_one_file(tmp_path):
     both = Extras(outlines=tmp_path / "a.json")
-    with pytest.raises(SettingError, match="is what --output writes"):
+    with pytest.raises(SettingError, match="--output writes .*, too"):
         both.prepare(["a.tif"], tmp_path / "x" / ".." / "a.json")
     both.prepare(["a.tif"], tmp_path / "b.json")
 
@@ -801,7 +801,7 @@ def test_files_of_another_plane_or_channel_of_an_image_are_not_replaced(run, tmp
     assert len(before) == 4
     for more in ([f"--{what}", "1"], []):
         code, out, err = run("predict", "z.tif", *more, *every)
-        assert (code, out) == (2, "") and f"is that of z.tif, {what} 0 of it; name another folder" in err
+        assert (code, out) == (2, "") and f"was made from z.tif, read with {what} 0; name another folder" in err
         assert {file.name: file.read_bytes() for file in Path("made").iterdir()} == before
     assert run("predict", "z.tif", f"--{what}", "0", *every)[0] == 0
     assert {file.name: file.read_bytes() for file in Path("made").iterdir()} == before
@@ -818,7 +818,7 @@ def test_files_of_an_image_that_is_not_where_they_tell_are_replaced_only_where_i
     (path,) = extras.targets(["x.tif"])[0].values()
     write_mask(path, np.ones((9, 9), int), np.array([1]), None, "../a/x.tif")
     for image in (tmp_path / "b" / "x.tif", "http://127.0.0.1:1/a/x.tif"):
-        with pytest.raises(SettingError, match=f"{path.name} is that of .*a/x.tif; name another folder"):
+        with pytest.raises(SettingError, match=f"{path.name} was made from .*a/x.tif; name another folder"):
             extras.prepare([image])
     for folder in ("a", "deep/a"):
         extras.prepare([tmp_path / folder / "x.tif"])

@@ -316,7 +316,7 @@ def test_the_maximum_of_a_stack_goes_to_review_and_one_of_its_planes_does_not():
 def test_an_inverted_picture_has_no_nucleus_and_says_how_it_looks(tmp_path):
     counts = np.round(read_plane(FIELD).pixels * 65535).astype(np.uint16)[:300, :300]
     write_image(tmp_path / "white.tif", 65535 - counts)
-    with pytest.warns(UserWarning, match="dark objects on a bright ground"):
+    with pytest.warns(UserWarning, match="dark objects on a bright background"):
         table = predict(tmp_path / "white.tif")
     assert table["flags"].tolist() == ["no_nucleus;inverted"] and table["call"].tolist() == [""]
 
@@ -393,9 +393,9 @@ def test_a_pixel_size_that_was_asked_for_and_cannot_be_gives_way_to_the_stated_o
     model, plane = Predictor("lr", Settings(pixel_size_um=0.65)), read_plane(FIELD)
     made = model.predict(plane)
     assert set(made.columns["pixel_size_um"]) == {plane.pixel_size_um} and made.nuclei.scale_is_known
-    assert made.plane_note.endswith("0.65 um was asked for, but cannot be: the stated one is taken")
+    assert made.plane_note.endswith("0.65 um was asked for, but is not plausible: the stated one is used")
     made = model.predict(replace(plane, pixel_size_um=6.5))
-    assert "0.65 um was asked for, but cannot be; at 0.65 um a pixel its nuclei would have" in made.plane_note
+    assert "0.65 um was asked for, but is not plausible; at 0.65 um a pixel its nuclei would have" in made.plane_note
     areas = re.search(r"have ([\d,]+) um2", Predictor("lr").predict(replace(plane, pixel_size_um=6.5)).plane_note)
     assert len(areas[1]) > 4 and "," in areas[1]
 
@@ -437,7 +437,7 @@ def test_arrays_keep_their_places_in_a_list_and_are_told_apart():
     ]  # fmt: skip
     assert predict([pixels], "lr")["image"].tolist() == ["array"]
     for numbers in (pixels.tolist(), [0.1, 0.2]):
-        with pytest.raises(SettingError, match="a list of numbers is no image"):
+        with pytest.raises(SettingError, match="a list of numbers is not an image"):
             predict(numbers)
 
 

@@ -349,7 +349,7 @@ def test_a_picture_that_is_taken_for_a_crop_says_that_others_lie_whole_in_it(run
     noisy = np.random.default_rng(0).poisson(ndimage.gaussian_filter(pixels, 1.5)).astype(np.uint16)
     write_image(tmp_path / "two.png", noisy)
     write_image(tmp_path / "one.png", noisy[:105, :105])
-    said = "it is read as a crop of one nucleus, and another lies whole in it: to call all say --field"
+    said = "it is read as a crop of one nucleus, but shows another whole nucleus: to call all, predict it as a field"
     code, _, err = run("predict", tmp_path / "two.png", "--output", tmp_path / "two.csv")
     assert code == 0 and said in " ".join(err.split()) and len(pd.read_csv(tmp_path / "two.csv")) == 1
     code, _, err = run("predict", tmp_path / "one.png", "--output", tmp_path / "one.csv")
@@ -383,7 +383,7 @@ def test_a_summary_says_of_which_images_nuclei_have_no_call_and_why():
         columns["flags"] = ["edge", ""]
         tally.add(ImagePrediction(name, columns, checkpoint))
     (line,) = (line for line in tally.report().splitlines() if line.startswith("No call: "))
-    assert line.startswith("No call: 4 of a.tif and 1 more: the DNA of all nuclei shows one peak")
+    assert line.startswith("No call: 4 in a.tif and 1 other image: its DNA histogram has one peak")
 
 
 def test_models_with_commas_in_their_names_are_parted_by_semicolons():
@@ -440,7 +440,7 @@ def test_models_lists_the_shipped_ones_with_scores(run):
     for name in ("nagao6*", "resnet8", "nn", "lr"):
         assert re.search(rf"^{re.escape(name)} .* 0\.\d\d +0\.\d\d ", out, flags=re.M)
     # Scores with and without the DNA of the slide do not compare.
-    assert "models of intensity g1 were given the DNA of the slide" in out
+    assert "Models of intensity g1 were also given the DNA of the slide" in out
 
 
 @pytest.mark.slow

@@ -124,7 +124,7 @@ def test_phases_are_weighed_and_left_open_with_other_classes_beside_them():
 
 def test_a_prior_that_weighs_no_class_of_a_model_is_refused():
     for prior in ("culture", "slide"):
-        with pytest.raises(SettingError, match="weighs G1, S, G2, M, but mitocheck has not all"):
+        with pytest.raises(SettingError, match="weighs G1, S, G2, M, but mitocheck lacks some"):
             Predictor("mitocheck", Settings(prior=prior))
     assert Predictor("mitocheck", Settings(prior="equal")) and Predictor("mitocheck")
 

@@ -132,7 +132,7 @@ def test_channels_are_refused_by_their_pictures_whatever_they_are_called(tmp_pat
     refused = table[table["flags"] == "unreadable"]
     # Whose name says that it is the one of DNA stays.
     assert list(refused["image"]) == [str(file) for file in files[:2] if "DAPI" not in file.name]
-    assert refused["error"].str.contains("in another light.*give the files of DNA alone").all()
+    assert refused["error"].str.contains("unequally bright: another channel.*give the files of DNA alone").all()
     assert not table["flags"].str.contains("same_field").any()
     assert (predict(files, is_each=True)["flags"] != "unreadable").all()
 

@@ -90,7 +90,7 @@ def run_predict(
         if journal is not None:
             journal.heed([image.told for image in images])
             if len(journal):
-                _note(f"{len(journal)} of {len(images)} images were finished by a run that was stopped")
+                _note(f"{len(journal)} of {len(images)} images were finished by an earlier run that was stopped")
         _note(*notes)
         write, words = stack.enter_context(_outputs(name, output))
         for prediction in tasks.with_bar(made, images, "image"):
@@ -175,7 +175,7 @@ def _paired(images, paths: list[str], use_masks: Path, settings: Settings, extra
     images, unused = with_masks(images, paths, use_masks)
     if unused:
         more = f" and {len(unused) - 1} more masks belong" if len(unused) > 1 else " belongs"
-        _note(f"{unused[0]}{more} to no image that was named")
+        _note(f"the mask {unused[0]}{more} to none of the images")
     return images
 
 
@@ -194,10 +194,10 @@ def _to_predict(paths: list[str], plate_map: Path | None) -> list[Given]:
     named, kept = set(paths), []
     for image in expand(paths, _note, partial(named_in, plate_map)):
         if image in named and is_overlay(image):
-            image = ImageError(image, "it is an overlay that was drawn here", "name the image it was drawn on")
+            image = ImageError(image, "it is an overlay of cellcycle, not an image", "name the image it was drawn on")
         if image in named or isinstance(image, ImageError) or not is_extra(image):
             kept.append(image)
-    nothing = ImageError(paths[0], "it holds overlays and masks alone", "name the images they were drawn on")
+    nothing = ImageError(paths[0], "it holds only overlays and masks", "name the images they were made from")
     return list(map(Given.of, kept or [nothing]))
 
 

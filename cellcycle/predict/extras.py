@@ -61,20 +61,20 @@ class Extras:
         for image, image.targets in zip(map(Given.of, images), self.targets(images), strict=True):
             for what, path in image.targets.items():
                 if not _is_file(what, self.chosen()[what]) and (other := self._other_origin(path, image)):
-                    raise SettingError(f"--{what}", f"{path} is that of {other}", "name another folder")
+                    raise SettingError(f"--{what}", f"{path} was made from {other}", "name another folder")
                 other = taken.setdefault(os.path.realpath(path), f"--{what}")
                 if other != f"--{what}":
-                    raise SettingError(f"--{what}", f"{path} is what {other} writes", "name another file")
+                    raise SettingError(f"--{what}", f"{other} writes {path}, too", "name another file")
         for what, path in self.chosen().items():
             option, folder, is_file = f"--{what}", path, _is_file(what, path)
             if not is_file and path.suffix.lower() in _NO_FOLDER and not path.is_dir():
                 ending = f", or a file ending in {_FILES[what][0]}" if what in _FILES else ""
-                raise SettingError(option, f"{path} is no name of a folder", f"name a folder{ending}")
+                raise SettingError(option, f"{path} is not the name of a folder", f"name a folder{ending}")
             if is_file:
                 if len(images) > 1:
                     raise SettingError(option, f"{path} is one file, for {len(images)} images", "name a folder")
                 if os.path.lexists(path) and not is_outlines(path):
-                    raise SettingError(option, f"{path} exists and is no earlier one", "name a new file")
+                    raise SettingError(option, f"{path} exists and is not of an earlier run", "name a new file")
                 folder = path.parent
             missing = [above for above in (folder, *folder.parents) if not os.path.lexists(above)]
             try:
@@ -107,7 +107,7 @@ class Extras:
             return ""
         if other := _other_origin(told, path, image.path):
             return other
-        return "" if read == self.read else f"{image}, {f'{read} of it' if read else f'read without {self.read}'}"
+        return "" if read == self.read else f"{image}, {f'read with {read}' if read else f'read without {self.read}'}"
 
 
 def _is_file(what: str, path: Path) -> bool:

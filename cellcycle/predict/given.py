@@ -66,13 +66,13 @@ class Settings:
         for option, value in sizes.items():
             check_size(option, value, or_none=True)
         if self.pixel_size_um is not None and not PIXELS_UM[0] <= self.pixel_size_um <= PIXELS_UM[1]:
-            finding = f"{self.pixel_size_um:g} um is the size of no pixel"
+            finding = f"{self.pixel_size_um:g} um cannot be the size of a pixel"
             raise SettingError("pixel size", finding, "give micrometres, from {:g} to {:g}".format(*PIXELS_UM))
         for option, value in {"channel": self.channel, "plane": self.plane}.items():
             if value is not None and not (option == "channel" and isinstance(value, str)):
                 check_whole(option, value)
         if isinstance(self.channel, str) and not 0 < len(self.channel) <= 200:
-            raise SettingError("channel", f"{len(self.channel)} letters are no name", "give an index or a name")
+            raise SettingError("channel", f"its name has {len(self.channel)} letters", "give an index or a name")
 
     @property
     def anchor(self) -> Anchor | None:
@@ -178,7 +178,7 @@ def as_images(given) -> list[str | Given]:
     if not images:
         raise SettingError("images", "the list is empty", "name at least one image")
     if any(isinstance(image, list | tuple | Real) for image in images):
-        raise SettingError("images", "a list of numbers is no image", "give an array (H, W), or a list of arrays")
+        raise SettingError("images", "a list of numbers is not an image", "give an array (H, W), or a list of arrays")
     images = [str(Path(image)) if isinstance(image, os.PathLike) else image for image in images]
     arrays = [k for k, image in enumerate(images) if not isinstance(image, str | Plane | ImageError)]
     for number, k in enumerate(arrays, start=1):

@@ -58,8 +58,8 @@ def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tup
     for row, group in zip(rows, groups, strict=True):
         if row.get("slide") and not row.get("plate"):
             slides[row["slide"]].add(group)
-    notes += [f"slide {name} lies on {len(of)} plates, and is read as {len(of)}: {', '.join(sorted(of)[:3])}; where "
-              "these are one, add a column plate" for name, of in slides.items() if len(of) > 1]  # fmt: skip
+    notes += [f"slide {name} lies on {len(of)} plates, and is read as {len(of)} slides: {', '.join(sorted(of)[:3])}; "
+              "if it is one slide, add a column plate" for name, of in slides.items() if len(of) > 1]  # fmt: skip
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
     if not is_said and not any(place.is_stated and place.plate for place in places):
         units = defaultdict(set)
@@ -71,8 +71,8 @@ def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tup
         elif len(units) > 1 and all(len(own) == 1 for own in units.values()):
             has_wells = any(place.well for place in places)
             what = "plates (by folders and names) have one well" if has_wells else "folders have one image"
-            notes.append(f"{len(units)} {what} each, and are read each by itself: where they are of one plate, name it "
-                         "in a map with a column plate")  # fmt: skip
+            notes.append(f"{len(units)} {what} each, and each is read by itself: if they are of one plate, name it in "
+                         "the column plate of a map")  # fmt: skip
     return [own | {"group": group} for own, group in zip(columns, groups, strict=True)], notes
 
 
@@ -96,7 +96,7 @@ def _notes_on_wells(paths: list[str], places: list[Place]) -> list[str]:
         path, first = known[0]
         example = f"{rule.split(':')[0]}: {first.well} in {shown_name(Path(path).name)}"
         by, what = ("metadata", rule) if first.is_stated else ("names", example)
-        notes.append(f"wells by the {by} of {len(known)} image{'s' * (len(known) > 1)} ({what})")
+        notes.append(f"wells read from the {by} of {len(known)} image{'s' * (len(known) > 1)} ({what})")
     if stray and any(place.rule and not (place.well and place.is_stated) for place in places):
         notes.append(f"{len(stray)} of {len(paths)} images have no well, such as {shown_name(stray[0])}")
     return notes
@@ -109,7 +109,7 @@ def _notes_on_times(paths: list[str], columns: list[dict]) -> list[str]:
         fields[TIME.sub("", path), repr(own)].add(path)
     again = [sorted(of) for of in fields.values() if len(of) > 1]
     note = f"{sum(map(len, again))} images are times of one field by their names, such as "
-    remedy = "each nucleus counts anew in each: give one time, or a map whose condition tells them apart"
+    remedy = "each nucleus counts once per time: give one time, or a map with a condition for each"
     return [f"{note}{' and '.join(map(shown_name, again[0][:2]))}: {remedy}"] if again else []
 
 
@@ -133,8 +133,8 @@ def _on_plates_apart(own_names: dict[str, str]) -> list[str]:
     if not own_names:
         return []
     told, name = ", ".join([*own_names][:3]) + ", ..." * (len(own_names) > 3), next(iter(own_names.values()))
-    note = f"plates of one name, and acquisitions, that share a well count each for itself: {told}; where they are one"
-    return [f"{note}, a map with a column plate that says {name or 'one name'} joins them"]
+    note = f"plates (or acquisitions) of one name that share a well are kept apart: {told}; if they are one plate"
+    return [f"{note}, join them by a map whose column plate says {name or 'one name'}"]
 
 
 def named_in(plate_map: Path | None, images: list) -> set[str]:
@@ -182,7 +182,7 @@ def at_one_scale(images: list[Given], scale: Scale) -> list[str]:
     at, size_um = of_one_scale([image.seen for image in crops], scale)
     for k in at:
         crops[k].told.pixel_size_um = size_um
-    note = f"{len(at)} crops state no pixel size that can be: {size_um:.3g} um, by which their nuclei are of usual size"
+    note = f"{len(at)} crops state no plausible pixel size: {size_um:.3g} um is used, so that nuclei have usual sizes"
     return [note] * bool(at)
 
 
@@ -221,7 +221,7 @@ def refuse_other_light(pairs: list[tuple[Given, Given]]) -> None:
         dna = [image for image in pair if says_stain(os.path.basename(image.name))]
         for image, other in (pair, pair[::-1]) if are_bright_otherwise(*own) else ():
             if dna != [image]:
-                said = f"it shows the nuclei of {other.name} at the same places in another light, as a channel would"
+                said = f"it shows the nuclei of {other.name} at the same places, but unequally bright: another channel?"
                 image.told.refusal = said, DNA_ALONE
     for image in {image for pair in pairs for image in pair if image.told.refusal}:
         image.seen = None
@@ -237,7 +237,7 @@ def tell_apart(pairs: list[tuple[Given, Given]]) -> list[str]:
         return []
     first, second = (image.name for image in pairs[0])
     note = f"{len(again)} images show the nuclei of another at the same places, such as {first} and {second}: "
-    return [f"{note}planes, copies or times of one field? Each nucleus would count anew ({SAME_FIELD})"]
+    return [f"{note}planes, copies or times of one field? Each nucleus would count several times ({SAME_FIELD})"]
 
 
 def _unit(columns: dict, k: int):
@@ -279,7 +279,7 @@ def _lend(name: str, fields: list[Given], scale: Scale, least_quality: float) ->
         return f"no common G1 peak ({peak.reason or 'it is faint'}), so each is judged by itself"
     own_anchor, shifts, elsewhere = own_anchors(nuclei, units, anchor, peak, least_quality)
     if not own_anchor:
-        finding = f"{len(elsewhere)} of {len(set(units))} lie elsewhere, or nowhere that can be told"
+        finding = f"{len(elsewhere)} of {len(set(units))} lie elsewhere, or cannot be found"
         return f"G1 peaks differ ({finding}), so each is judged by itself"
     size_um = likely_pixel_size_um(nuclei, scale)
     for image, unit in zip(fields, units, strict=True):
@@ -289,7 +289,7 @@ def _lend(name: str, fields: list[Given], scale: Scale, least_quality: float) ->
     note = f"G1 peak of quality {anchor.quality:.2f} of 1"
     if len(own_anchor) > 1 and shifts:
         words = "wells" if any(isinstance(unit, tuple) for unit in units) else "images"
-        note += f", that of single {words} {min(shifts.values()):.2f} to {max(shifts.values()):.2f} times as bright"
+        note += f"; in single {words} it is {min(shifts.values()):.2f} to {max(shifts.values()):.2f} times as bright"
     note += f"; {light.note}" if light else ""
     moved = {unit: shift for unit, shift in shifts.items() if abs(np.log(shift)) > MOST_STAIN}
     for unit, ratio in (moved | elsewhere).items():
@@ -297,7 +297,7 @@ def _lend(name: str, fields: list[Given], scale: Scale, least_quality: float) ->
         if unit in moved:
             note += f"is read by its own G1 and G2 peaks, {ratio:.2f} times as bright"
         elif np.isnan(ratio):
-            note += "does not fit the common G1 peak, and has no other, to tell drug, exposure and ploidy apart"
+            note += "does not fit the common G1 peak and has no other: drug, exposure and ploidy cannot be told apart"
         else:
-            note += f"has its own peak at {ratio:.2f} times that: another exposure, or more copies of the genome"
+            note += f"has its own peak at {ratio:.2f} times the common one: another exposure, or more copies of DNA"
     return note

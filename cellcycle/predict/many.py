@@ -82,7 +82,7 @@ def predict(
     if is_slide and is_each:
         raise SettingError("is_each", "is_slide was given too", "choose one of them, or neither")
     if plate_map is not None and not isinstance(plate_map, str | Path):
-        finding = f"a {type(plate_map).__name__} is no path"
+        finding = f"a {type(plate_map).__name__} is not a path"
         raise SettingError("plate_map", finding, "save it as a CSV file, and give the path of that")
     named = as_images(images)
     listed = list(map(Given.of, expand(named, _tell, partial(groups.named_in, plate_map))))
@@ -123,7 +123,7 @@ def _with_masks(images: list[Given], named: list[str | Given], masks) -> list[Gi
     is_each = {key for key, image in zip(keys, images, strict=True) if image.error is None} <= {*named}
     named = named if is_each else keys
     if len(masks) != len(named):
-        raise SettingError("masks", f"{len(masks)} for {len(named)} images", "give one an image, or their folder")
+        raise SettingError("masks", f"{len(masks)} for {len(named)} images", "give one for each image, or their folder")
     # If a file is named twice, its first mask counts.
     mask_of = dict(reversed(list(zip(named, masks, strict=True))))
     for image, key in zip(images, keys, strict=True):

@@ -42,7 +42,7 @@ def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise SettingError("masks", f"{folder} is no folder", "name the folder of the masks")
+        raise SettingError("masks", f"{folder} is not a folder", "name the folder of the masks")
     there, images = _by_name(folder), list(map(Given.of, images))
     found = [_mask_of(image, folder, there) for image in images]
     takers = defaultdict(list)
@@ -58,7 +58,7 @@ def find_masks(images: Iterable, folder) -> list[Path | ImageError]:
                 masks[k] = _missing(images[k], folder)
             elif len({os.path.abspath(images[i].path) for i in first}) > 1:
                 others = " and ".join(str(images[i]) for i in first[:2])
-                masks[k] = ImageError(mask, f"it could belong to {others}", "put masks into folders named like theirs")
+                masks[k] = ImageError(mask, f"it could belong to {others}", "name folders of masks like image folders")
     return masks
 
 

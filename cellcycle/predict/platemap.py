@@ -21,7 +21,7 @@ from cellcycle.images.wells import Place, well_name
 from cellcycle.predict.given import Given
 from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 
-DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, or not at all, its unit into the condition"
+DOSE_REMEDY = "write it as 0.5 or 1e-6, not as a logarithm, or leave it empty; put its unit into the condition"
 _AMOUNT = re.compile(r"[+]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _THOUSAND = re.compile(r"[+]?[1-9]\d{0,2}[.,]\d{3}")
 _FROM_ROOT = re.compile(r"^(?:[A-Za-z]:)?[\\/](?:.*[\\/])?")
@@ -42,9 +42,9 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
         raise DataError(file, "there is no such file", "name a table with the columns image or well, and condition")
     table, notes = read_text(file, dict.fromkeys(_COLUMNS, ()), (), is_all=True)
     if not {"image", "well"} & set(table):
-        raise DataError(file, "it has no column image or well", "add one, so that each row finds its images")
+        raise DataError(file, "it has no column image or well", "add one, so that each row can find its images")
     if len(table.columns) < 2:
-        raise DataError(file, f"it has no column that is read but {table.columns[0]}", "add a column such as condition")
+        raise DataError(file, f"only its column {table.columns[0]} can be read", "add a column such as condition")
     for name in NUMBERS_OF_MAP & {*table}:
         table[name] = _with_points(file, table[name].str.strip(), table.attrs["separator"])
     rows = {line: _checked(file, line, row) for line, row in table.to_dict("index").items()}
@@ -58,17 +58,17 @@ def read_map(file: Path, images: list, places: list[Place]) -> tuple[list[dict],
         for k in found:
             if k in line_of and _said(row) != _said(rows[line_of[k]]):
                 what = row.get("image") or row["well"]
-                raise DataError(file, f"lines {line_of[k]} and {line} both are of {what}", "keep one of them")
+                raise DataError(file, f"lines {line_of[k]} and {line} differ about {what}", "keep one of them")
             line_of[k] = line
     if left := [k for k, image in enumerate(images) if image.error is None and k not in line_of]:
         more = f" and {len(left) - 1} more image{'s' * (len(left) > 2)}" if len(left) > 1 else ""
-        none = f"line {absent[0]}: no image is of {_well_of(rows[absent[0]])}; " if not line_of else ""
+        none = f"line {absent[0]}: no image is from {_well_of(rows[absent[0]])}; " if not line_of else ""
         place = "" if "image" in table else _told(places[left[0]])
         finding = f"{none}it leaves out {images[left[0]]}{place}{more}"
         raise DataError(file, finding, "correct the map" if none else "add them to the map, or do not predict them")
     if absent:
         some = ", ".join(_well_of(rows[line]) for line in absent[:3]) + ", ..." * (len(absent) > 3)
-        notes.append(f"{len(absent)} row{'s' * (len(absent) > 1)} of {file.name} without an image ({some})")
+        notes.append(f"no image fits {len(absent)} row{'s' * (len(absent) > 1)} of {file.name} ({some})")
     _check_places(file, images, places, rows, line_of)
     blank = {name: float("nan") if name in NUMBERS_OF_MAP else "" for name in table if name != "image"}
     return [{name: rows.get(line_of.get(k), blank)[name] for name in blank} for k in range(len(images))], notes
@@ -104,7 +104,7 @@ def _check_names(file: Path, rows: dict[int, dict]) -> None:
             # Only the first of merged spreadsheet cells keeps their text.
             if len({*has.values()}) > 1:
                 line = next(line for line, is_said in has.items() if not is_said)
-                raise DataError(file, f"line {line}: it names no {name}, as other lines do", "add it")
+                raise DataError(file, f"line {line}: it names no {name}, but other lines do", "add it")
 
 
 def _check_places(file: Path, images, places: list[Place], rows: dict[int, dict], line_of: dict[int, int]) -> None:
@@ -116,7 +116,7 @@ def _check_places(file: Path, images, places: list[Place], rows: dict[int, dict]
         for what in ("plate", "well") if by == "metadata" else () if place.rule == ALONE else ("well",):
             said, own = rows[line].get(what), place.own if what == "plate" else place.well
             if said and own and not (place.is_on(said) if what == "plate" else said == own):
-                finding = f"line {line} puts {images[k]} into {what} {said}, its {by} into {own}"
+                finding = f"line {line} puts {images[k]} into {what} {said}, but its {by} says {own}"
                 raise DataError(file, finding, f"correct the map, or the {by}")
 
 
@@ -153,7 +153,7 @@ def _with_points(file: Path, said: pd.Series, separator: str) -> pd.Series:
             raise DataError(file, f"line {line}: the {said.name} {cell!r} {finding}", "write it as one of these")
         if ("," in cell) != ("," in sure.iloc[0]):
             finding = f"line {line}: the {said.name} {cell!r} has another decimal mark than {sure.iloc[0]!r}"
-            raise DataError(file, finding, "write all with one, and a thousand as 1000")
+            raise DataError(file, finding, "use one decimal mark, and write a thousand as 1000")
     return points.where(is_amount, said)
 
 
@@ -169,11 +169,11 @@ def _checked(file: Path, line: int, row: dict[str, str]) -> dict:
     if found.get("well"):
         found["well"] = well_name(found["well"])
         if not found["well"]:
-            raise DataError(file, f"line {line}: {row['well']!r} is no well", "write it as A01")
+            raise DataError(file, f"line {line}: {row['well']!r} is not a well", "write it as A01")
     for name in NUMBERS_OF_MAP & found.keys():
         said = row[name].strip()
         if said and not _is_amount(said):
-            raise DataError(file, f"line {line}: the {name} {said!r} is no amount", DOSE_REMEDY)
+            raise DataError(file, f"line {line}: the {name} {said!r} is not an amount", DOSE_REMEDY)
         found[name] = float(said or "nan")
     return found
 
@@ -201,12 +201,12 @@ def _by_image(file: Path, images: list[Given], notes: list[str]):
                 raise DataError(file, f"line {line}: {len(same)} images are called {name}", "write their paths")
             if same and (spelled is _loosely or (key is keys[-1] and key != name)):
                 near.append(f"{name} for {images[same[0]]}")
-                notes.extend([f"{file.name} has names that images nearly have, such as {near[0]}"] * (len(near) == 1))
+                notes.extend([f"{file.name} has names that nearly fit images, such as {near[0]}"] * (len(near) == 1))
             if same:
                 return same
         bad = [f" ({image.path}: {image.error.finding})" for image in images if image.error is not None]
         finding = f"line {line}: {name or 'an empty name'} is none of the images{''.join(bad[:1])}"
-        raise DataError(file, finding, "correct the name, or take the row out")
+        raise DataError(file, finding, "correct the name, or delete the row")
 
     return find
 
@@ -224,8 +224,8 @@ def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list
     """
     placed = [k for k, place in enumerate(places) if place.well]
     if not placed:
-        remedy = "add a column image, or name all files of a folder as A01_s1.tif"
-        raise DataError(file, "it names wells, but the names of the images do not say theirs", remedy)
+        remedy = "add a column image, or name all files of a folder like A01_s1.tif"
+        raise DataError(file, "it names wells, but the names of the images state none", remedy)
     has_plate = "plate" in next(iter(rows.values()))
     said = {(row.get("plate"), row["well"]) for row in rows.values()}
     # Once per plate, not per well: with many plates it takes long.
@@ -241,7 +241,7 @@ def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list
 
     def find(line: int, row: dict) -> list[int]:
         if not row["well"]:
-            raise DataError(file, f"line {line}: it names no well", "add it, or take the line out")
+            raise DataError(file, f"line {line}: it names no well", "add it, or delete the line")
         found = at.get((None if is_by_well else row["plate"], row["well"]), [])
         plates = sorted({places[k].plate for k in found})
         two = " and ".join(plates[:2])
@@ -251,8 +251,8 @@ def _by_well(file: Path, rows: dict[int, dict], places: list[Place], notes: list
             raise DataError(file, f"line {line}: the plates {two} both have a well {row['well']}", remedy)
         if len(plates) > 1:
             note = f"wells of {two} (by folders and names) share the rows of {file.name}: "
-            note += "add a column plate where they differ"
-            note = f"{two} are one plate by {file.name}: name them so where they differ" if has_plate else note
+            note += "if these plates differ, add a column plate"
+            note = f"{two} are one plate in {file.name}: name them like this if they differ" if has_plate else note
             notes.extend([note] * (note not in notes))
         return found
 

@@ -37,9 +37,9 @@ AUTO = "auto"
 # Down to this quality of the G1 peak, the anchored model does better than the picture alone, on simulated slides with
 # usable peaks (benchmarks/g1_quality.py, data/results/g1_quality.csv); fainter peaks did not occur there.
 LEAST_QUALITY = 0.1
-INVERTED = "it shows dark objects on a bright ground; if those are nuclei, invert it (in ImageJ: Edit > Invert)"
+INVERTED = "it shows dark objects on a bright background; if those are nuclei, invert it (in ImageJ: Edit > Invert)"
 # The same text for every image, so that one line reports many.
-EVEN_LIGHT = "uneven light, which its own nuclei tell, is taken out of their DNA (column light)"
+EVEN_LIGHT = "uneven light, estimated from its own nuclei, is removed from their DNA (column light)"
 BRIGHT = "objects as large as its nuclei and far brighter, left out as dirt: {}"
 # Pixels finer than this, in um, have less light each than in any training image of the shipped models.
 _FINEST_UM = 0.3
@@ -73,7 +73,7 @@ class ModelChoice:
         is_auto = str(model).lower() == AUTO
         found = load_checkpoint(shipped_dir() / DEFAULT if is_auto else model)
         if settings and settings.prior not in ("auto", "equal") and not set(PHASES) <= set(found.classes):
-            finding = f"{settings.prior} weighs {', '.join(PHASES)}, but {found.name} has not all of these classes"
+            finding = f"{settings.prior} weighs {', '.join(PHASES)}, but {found.name} lacks some of these classes"
             raise SettingError("prior", finding, "leave it out")
         return cls(found, is_auto)
 
@@ -247,8 +247,8 @@ class Predictor:
         stated, asked = plane.pixel_size_um, self.settings.pixel_size_um
         if not (stated and asked) or 1 / _SAME_SIZE < asked / stated < _SAME_SIZE:
             return ""
-        end = ", but cannot be" if nuclei.scale_note else " and is taken"
-        end = end if nuclei.stated_um == asked else ", but cannot be: the stated one is taken"
+        end = ", but is not plausible" if nuclei.scale_note else " and is used"
+        end = end if nuclei.stated_um == asked else ", but is not plausible: the stated one is used"
         return f"it states {stated:.3g} um a pixel; {asked:.3g} um was asked for{end}"
 
     def _doubts(self, checkpoint: Checkpoint, plane: Plane, nuclei: Nuclei, shared: Shared) -> list[str]:

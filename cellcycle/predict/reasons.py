@@ -14,24 +14,25 @@ REASON_WORDS = {
     "debris": "too little DNA for a whole nucleus, or touched by dirt",
     "out_of_focus": "out of focus",
     "saturated": "overexposed: its DNA content is too low",
-    "hot_pixel": "hot pixels of the camera were taken from it",
+    "hot_pixel": "hot pixels of the camera were removed from it",
     "uneven_ground": "on the slope of a glow or of uneven light: its DNA content is too high",
-    "other_g1_peak": "its well has its G1 peak elsewhere than the plate, does not fit that of the plate, or has many "
+    "other_g1_peak": "its well has another G1 peak than the plate, does not fit the G1 peak of the plate, or has many "
     "nuclei with more DNA than G2",
-    "same_field": "shown by another image, or part of this one, too: a channel, plane, copy or time of one field",
-    ONE_PEAK: "the DNA of all nuclei shows one peak, of G1 or of G2, or none of G1: its control, read with it, tells",
-    MANY_MITOSES: "its field has more mitoses than a growing culture; if arrested: cellcycle predict --prior equal",
-    why.BY_MARGIN: "a crop of unknown scale, by itself or unlike those of training: another margin may change the call",
-    why.BY_FEW: "of a field of few nuclei without a pixel size: if all are of one phase, they are taken for another",
-    why.BY_GUESS: "of a field of unknown or another scale, by a model that reads no G1 peak: size tells it the phase",
-    why.SEVERAL: "of a picture that shows many nuclei but was taken for a crop of one: predict it as a field",
-    why.CHANGED: "projected, smoothed, clipped, sharpened, stretched, put on a curve, or of another exposure or pixel "
-    "size than those of training: give the raw picture, or train on such",
-    why.CLIPPED: "background cut off or rounded, and with it the noise to judge by: give the raw picture",
-    why.FINE: "pixels finer than any that the model learned from: give fields together, to have a G1 peak",
-    why.NOISY: "noisier than any picture that the model learned from: expose longer, or give fields together, to "
-    "have a G1 peak",
-    "no_g1_peak": "too few nuclei to calibrate DNA content, so this model gives no answer",
+    "same_field": "another image, or part of this one, shows it too: a channel, plane, copy or time of one field",
+    ONE_PEAK: "its DNA histogram has one peak, G1 or G2, or no G1 peak: predict it with its control to know which",
+    MANY_MITOSES: "its field has more mitoses than a growing culture; if arrested in M: predict with --prior equal",
+    why.BY_MARGIN: "its crop has no known scale and is read alone, or is unlike those of training: another margin may "
+    "change the call",
+    why.BY_FEW: "its field has few nuclei and no pixel size: if all are in one phase, they may be called another",
+    why.BY_GUESS: "its field has an unknown or unusual scale, and this model, without a G1 peak, judges by size",
+    why.SEVERAL: "its picture shows many nuclei but was read as a crop of one: predict it as a field",
+    why.CHANGED: "its picture was projected, smoothed, clipped, sharpened, stretched or put on a curve, or has another "
+    "exposure or pixel size than those of training: give the raw picture, or train on such pictures",
+    why.CLIPPED: "its background was cut off or rounded, and so was the noise to judge by: give the raw picture",
+    why.FINE: "its pixels are finer than any that the model learned from: give fields together, to have a G1 peak",
+    why.NOISY: "its picture is noisier than any that the model learned from: expose longer, or give fields together, "
+    "to have a G1 peak",
+    "no_g1_peak": "no G1 peak to calibrate its DNA content by, so this model gives no answer",
 }
 # Reasons for which a nucleus has no call.
 UNCALLED = (ONE_PEAK, MANY_MITOSES, "no_g1_peak", why.NO_CALL)

@@ -44,11 +44,11 @@ def format_of(chosen: str | None, output: Path | None) -> str:
             remedy = f"end the name in .{', .'.join(FORMATS[1:])}"
             raise SettingError(output, f"tables are not written as {suffix}", remedy)
         if chosen is not None and suffix not in _SUFFIXES[chosen]:
-            raise SettingError(output, f"the name does not say {chosen}", f"end it in {_SUFFIXES[chosen][0] or '.txt'}")
+            raise SettingError(output, f"the name does not fit {chosen}", f"end it in {_SUFFIXES[chosen][0] or '.txt'}")
         name = chosen or named
     if name in _PACKAGES:
         if output is None or is_stream(output):
-            raise SettingError("format", f"{name} is no text", "name a file with --output")
+            raise SettingError("format", f"{name} is a binary format", "name a file with --output")
         package, extra = _PACKAGES[name]
         with needing("format", f"{name} needs the package {package}", f"run: pip install 'cellcycle[{extra}]'"):
             importlib.import_module(package)
@@ -85,7 +85,7 @@ def _check_replaced(output: Path, images: Iterable) -> None:
         first = stream.readline(_MOST_HEADER)
         is_table = _HEADS.match(first + stream.read(200)) or _is_ours(first.decode("utf-8", "replace"))
     if not (is_table or (output.suffix.lower() == ".h5ad" and was_written_here(output))):
-        raise SettingError(output, "it exists and is no table of predictions", "name a new file")
+        raise SettingError(output, "it exists and is not a table of predictions", "name a new file")
     if not (there.st_mode & 0o222 and os.access(output, os.W_OK)):
         raise SettingError(output, "it is read-only", "name a new file, or make it writable")
 

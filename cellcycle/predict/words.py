@@ -105,8 +105,9 @@ class Tally:
             lines.append(f"{name or 'no call':<{wide}}|{n:>8} |{100 * n / n_nuclei:>6.1f} %")
         lines += [""] * bool(self.uncalled)
         for why, images in self.uncalled.items():
-            first, more = next(iter(images)), f" and {len(images) - 1} more" if len(images) > 1 else ""
-            lines.append(f"No call: {images.total()} of {first}{more}: {why}")
+            first, n_others = next(iter(images)), len(images) - 1
+            more = f" and {n_others} other image{'s' * (n_others > 1)}" if n_others else ""
+            lines.append(f"No call: {images.total()} in {first}{more}: {why}")
         if self.n["images"] > 1:
             rest = [(self.n["empty"], "without a nucleus"), (self.n["unreadable"], "not read")]
             told = "".join(f", {n} {what}" for n, what in rest if n)
@@ -171,12 +172,12 @@ def models_report() -> str:
     return "\n".join([
         *lines,
         "",
-        "The default, auto, takes ** for a field or slide with a clear G1 peak of its DNA histogram, * for the rest.",
+        "The default, auto, takes ** for a field or slide with a clear G1 peak in its DNA histogram, * for the rest.",
         "Accuracy and macro F1: held-out simulated nuclei, equally many of each phase.",
-        "Real cells: Jurkat, Blasi et al. 2016, kept apart; nagao6 and best learned from others of that culture.",
-        "Of these cells, models of intensity g1 were given the DNA of the slide, others each picture alone: two tests.",
-        "Its own: cells like those it learned from, held out.",
-        "What a model learned from, its limits and all its scores: cellcycle models NAME.",
+        "Real cells: Jurkat, Blasi et al. 2016, held out; nagao6 and best learned from other cells of that culture.",
+        "Models of intensity g1 were also given the DNA of the slide, others each picture alone: two different tests.",
+        "(its own): held-out cells like those that it learned from.",
+        "For what a model learned from, its limits and all its scores: cellcycle models NAME.",
     ])  # fmt: skip
 
 
@@ -200,13 +201,13 @@ def card_report(checkpoint: Checkpoint) -> str:
     for test, rates in card.get("flip_rates", {}).items():
         told = ", ".join(f"{name.replace('_', ' ')} {rate:.1%}" for name, rate in rates.items() if name != "n")
         changes.append(_wrapped(f"- {test}, {rates['n']} nuclei: {told}"))
-    parts += [["Calls that change where a picture is", *changes]] if changes else []
+    parts += [["Calls that change when a picture is", *changes]] if changes else []
     return "\n\n".join("\n".join(part) for part in parts)
 
 
 def _told(entry: dict) -> str:
     """Return the number of cells of scores, and what the card says about them."""
-    names = {"n": "cells", "label": "label", "kept_apart": "kept apart", "candidates": "chosen of models"}
+    names = {"n": "cells", "label": "label", "kept_apart": "kept apart", "candidates": "chosen among models"}
     return "; ".join(f"{word}: {entry[key]}" for key, word in names.items() if key in entry)
 
 
