@@ -239,7 +239,7 @@ def test_acquisitions_of_a_plate_are_no_fields_of_one_well(tmp_path, kind, versi
     images = expand([bare_plate(tmp_path / "p.zarr", {"A/1": [0, 1], "A/2": [0, 1]}, version, name="P", **said)])
     assert plates_of(images) == [(name, well) for well in ("A01", "A02") for name in names]
     (tmp_path / "map.csv").write_text("plate,well,condition\nP,A01,c\nP,A02,d\n")
-    assert f"(or acquisitions) of one name that share a well are kept apart: {', '.join(names)};" in layout(images)[1][1]
+    assert f"of one name that share a well are kept apart: {', '.join(names)};" in layout(images)[1][1]
     found, notes = layout(images, tmp_path / "map.csv")
     assert [(one["group"], one["condition"]) for one in found] == [("P", "c")] * 2 + [("P", "d")] * 2
     assert notes[1:] == [f"{names[0]} and {names[1]} are one plate in map.csv: name them like this if they differ"]

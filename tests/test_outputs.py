@@ -715,7 +715,7 @@ def test_a_stopped_run_goes_on_whatever_way_the_folders_beside_its_rows_are_writ
 
 def test_two_options_may_not_write_one_file(tmp_path):
     both = Extras(outlines=tmp_path / "a.json")
-    with pytest.raises(SettingError, match="--output writes .*, too"):
+    with pytest.raises(SettingError, match=r"--output writes .*, too"):
         both.prepare(["a.tif"], tmp_path / "x" / ".." / "a.json")
     both.prepare(["a.tif"], tmp_path / "b.json")
 
