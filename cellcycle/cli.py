@@ -23,9 +23,9 @@ def _say_version(is_asked: bool) -> None:
 
 
 _Version = Annotated[
-    bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and stop.")
+    bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")
 ]
-_Skip = Annotated[bool, typer.Option(help="Leave out what cannot be read, or has two labels.")]
+_Skip = Annotated[bool, typer.Option(help="Leave out images that cannot be read or have two labels.")]
 
 
 @app.callback()
@@ -35,15 +35,15 @@ def _common(version: _Version = False):
 
 @app.command()
 def study(
-    profile: Annotated[str, typer.Option(help="smoke (minutes, it runs), study, or paper (300 px).")] = "study",
+    profile: Annotated[str, typer.Option(help="smoke (a test of minutes), study, or paper (300 px).")] = "study",
     data: Annotated[str, typer.Option(help="simulated, a folder of class folders, or a table of crops.")] = "simulated",
-    only: Annotated[list[str] | None, typer.Option(help="Number of a notebook, as 07; repeat for more.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Number of a notebook, such as 07; repeat for more.")] = None,
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", "-p", help="NAME=VALUE for the notebooks.")
     ] = None,
     skip_unreadable: _Skip = False,
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Compute the recorded study again; say how far it lands from the record.")
+        bool, typer.Option("--fresh", help="Compute the recorded study again; show how far it is from the record.")
     ] = False,
 ):
     """Rebuild the study: run its notebooks, continuing where an earlier run stopped."""
@@ -69,13 +69,11 @@ def _run_fresh(profile: str, data: str, restricted) -> list:
     from cellcycle.study.texts import show_distances
 
     if profile != "study" or data != "simulated" or restricted:
-        raise SettingError("--fresh", "meant for the recorded study", "use it alone: cellcycle study --fresh")
+        raise SettingError("--fresh", "it is only for the recorded study", "use it alone: cellcycle study --fresh")
     outcomes, found = run_fresh()
     if found is not None:
         typer.echo(f"Committed, its 95 % interval, and fresh minus committed:\n{show_distances(found).to_string()}")
-        typer.echo(
-            "On another type of processor rounding differs, and training makes more of it: compare the intervals."
-        )
+        typer.echo("On another type of processor rounding differs, and training amplifies it: compare the intervals.")
     return outcomes
 
 
@@ -83,42 +81,40 @@ def _run_fresh(profile: str, data: str, restricted) -> list:
 def predict(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders, patterns, or URLs.")],
     model: Annotated[
-        str, typer.Option(help="Name or folder of a model; auto goes by whether the image shows a G1 peak.")
+        str, typer.Option(help="Name or folder of a model; auto chooses by whether the image shows a G1 peak.")
     ] = "auto",
     is_field: Annotated[bool, typer.Option("--field", help="The images are whole fields of nuclei.")] = False,
     is_nucleus: Annotated[bool, typer.Option("--nucleus", help="The images are crops of one nucleus.")] = False,
     channel: Annotated[str | None, typer.Option(help="DNA channel: index from 0, or (part of) its name.")] = None,
     plane: Annotated[int | None, typer.Option(help="Time point or z plane, from 0; default: projection.")] = None,
-    pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um; goes before what files say.")] = None,
+    pixel_size: Annotated[float | None, typer.Option(help="Edge of a pixel in um; overrides what files state.")] = None,
     segmentation: Annotated[str, typer.Option(help="trained, classical, cellpose or stardist.")] = "trained",
     plate_map: Annotated[
         Path | None,
         typer.Option("--map", help="Table with the columns image or well, and condition, dose, slide, replicate ..."),
     ] = None,
-    is_each: Annotated[bool, typer.Option("--each", help="Judge every image by itself, not read together.")] = False,
+    is_each: Annotated[bool, typer.Option("--each", help="Judge every image by itself, not with the others.")] = False,
     prior: Annotated[
-        str,
-        typer.Option(help="Shares known beforehand: equal, culture, slide; auto: culture for fields, equal for crops."),
+        str, typer.Option(help="Expected shares: equal, culture, slide; auto: culture for fields, equal for crops.")
     ] = "auto",
     is_slide: Annotated[
         bool, typer.Option("--slide", help="All images, crops too, are of one slide: one G1 peak for all.")
     ] = False,
     format_name: Annotated[str | None, typer.Option("--format", help="table, csv, tsv, json, parquet or h5ad.")] = None,
-    output: Annotated[Path | None, typer.Option(help="File for the rows, one a nucleus.")] = None,
-    overlay: Annotated[Path | None, typer.Option(help="Folder for pictures with outlines by phase.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder for label TIFFs; a number is its nucleus_id.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File for the table, one row per nucleus.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Folder for pictures with outlines coloured by phase.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder for label TIFFs; each number is a nucleus_id.")] = None,
     outlines: Annotated[
-        Path | None,
-        typer.Option(help="For QuPath: a .geojson file, or of several images a folder for one each, as it takes them."),
+        Path | None, typer.Option(help="For QuPath: a .geojson file, or for several images a folder for one file each.")
     ] = None,
     rois: Annotated[
-        Path | None, typer.Option(help="For ImageJ's ROI Manager: a .zip file, or a folder for one an image.")
+        Path | None, typer.Option(help="For ImageJ's ROI Manager: a .zip file, or a folder for one file each.")
     ] = None,
     use_masks: Annotated[
-        Path | None, typer.Option(help="Folder of your own label images (Cellpose, StarDist, ...), named like images.")
+        Path | None, typer.Option(help="Folder of your label images (Cellpose, StarDist, ...), named like the images.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(help="Processes that share the images; all cores for many or large images.")
+        int | None, typer.Option(help="Number of processes; default: one, or all cores for many or large images.")
     ] = None,
     dask: Annotated[
         str, typer.Option(help="Scheduler whose workers share the images, or local: see docs/how_to/cluster.md.")
@@ -145,14 +141,14 @@ def predict(
 
 @app.command()
 def review(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="What `cellcycle predict --output` wrote.")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Written by `cellcycle predict --output`.")],
     images: Annotated[Path, typer.Option(help="Folder that holds the images of the table.")] = Path(),
     output: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("review.html"),
-    most: Annotated[int, typer.Option(help="Nuclei on the page, the most doubtful.")] = 2000,
-    channel: Annotated[str | None, typer.Option(help="DNA channel, as it was predicted.")] = None,
-    plane: Annotated[int | None, typer.Option(help="Time point or z plane, as it was predicted.")] = None,
+    most: Annotated[int, typer.Option(help="Largest number of nuclei on the page, the most doubtful.")] = 2000,
+    channel: Annotated[str | None, typer.Option(help="DNA channel, as given to predict.")] = None,
+    plane: Annotated[int | None, typer.Option(help="Time point or z plane, as given to predict.")] = None,
 ):
-    """Write a page to correct calls on, the doubtful first; it saves a table of labels for `cellcycle train`."""
+    """Write a page on which to correct calls, the doubtful first; it saves labels for `cellcycle train`."""
     from cellcycle.review import read_table, write_sheet
 
     made = write_sheet(output, read_table(table), images, most=most, title=table.name, channel=channel, plane=plane)
@@ -164,7 +160,7 @@ def review(
 
 @app.command()
 def report(
-    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="What `cellcycle predict --output` wrote.")],
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Written by `cellcycle predict --output`.")],
     output: Annotated[Path, typer.Option(help="HTML file to write; numbers as CSV beside it.")] = Path("report.html"),
     control: Annotated[str, typer.Option(help="Condition (or well, or image) to compare the others with.")] = "",
     images: Annotated[Path, typer.Option(help="Folder that holds the images of the tables.")] = Path(),
@@ -180,20 +176,20 @@ def report(
 
 @app.command()
 def train(
-    data: Annotated[str, typer.Argument(help="Folder of class folders, named set, or table (fields, too).")],
+    data: Annotated[str, typer.Argument(help="Folder of class folders, name of a data set, or table of labels.")],
     output: Annotated[Path, typer.Option(help="Folder of the new model.")],
-    network: Annotated[str, typer.Option("--network", "--model", help="Network, or dna-content; or the best.")] = "",
+    network: Annotated[str, typer.Option("--network", "--model", help="Network or dna-content; default: best.")] = "",
     from_model: Annotated[str, typer.Option("--from", help="Model to train further: a name or folder.")] = "",
-    folds: Annotated[int, typer.Option(help="Parts, each held out once.")] = 5,
-    epochs: Annotated[int, typer.Option(help="Passes over the images; 0: as the recipe says.")] = 0,
-    size: Annotated[int | None, typer.Option(help="Side of the inputs in pixels; 64, or as --from.")] = None,
+    folds: Annotated[int, typer.Option(help="Number of parts; each is held out once.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Passes over the images; 0: as many as the recipe says.")] = 0,
+    size: Annotated[int | None, typer.Option(help="Side of the inputs in pixels; 64, or that of --from.")] = None,
     intensity: Annotated[str | None, typer.Option(help="absolute (one exposure, the default) or per-image.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     jobs: Annotated[int | None, typer.Option(help="Processes that share the folds; all cores by default.")] = None,
     dask: Annotated[str, typer.Option(help="Scheduler whose workers train the folds, or local.")] = "",
-    resume: Annotated[bool, typer.Option(help="Go on with a training that was stopped.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace a model of other data in the output folder.")] = False,
+    resume: Annotated[bool, typer.Option(help="Continue a training that was stopped.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace a model trained on other data in the output folder.")] = False,
     skip_unreadable: _Skip = False,
 ):
     """Train a model on labelled nuclei, judge it on nuclei held out, and write its folder."""
@@ -224,7 +220,7 @@ def evaluate(
     output: Annotated[str, typer.Option(help="CSV of predictions; pictures are written beside it.")] = "",
     skip_unreadable: _Skip = False,
 ):
-    """Say how right a model is on labelled nuclei, crops or fields."""
+    """Measure how often a model is right on labelled nuclei, crops or fields."""
     from cellcycle import evaluate as judging
 
     check_choice("--format", as_json, ("text", "json"))
@@ -272,7 +268,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same images.")] = 0,
     bits: Annotated[int, typer.Option(help="Bit depth: 8, 12 or 16.")] = 16,
 ):
-    """Write simulated nuclei (one sub-folder a phase, with a manifest), fields with their masks, or a plate."""
+    """Write simulated nuclei (one sub-folder per phase, with a manifest), fields with their masks, or a plate."""
     from cellcycle.simulation import write_folder
 
     written = write_folder(output, nuclei, fields, size, seed=seed, bits=bits, is_plate=is_plate)
@@ -284,7 +280,7 @@ def fetch_public(
     name: Annotated[str, typer.Argument(help="nagao2020, bbbc048 or bbbc039.")],
     agree: Annotated[bool, typer.Option("--agree", help="Agree to the licence; asked for once.")] = False,
 ):
-    """Download a public data set; a broken download goes on where it stopped."""
+    """Download a public data set; a broken download continues where it stopped."""
     from cellcycle.datasets.public import fetch, has_agreed, licence_of, of_name
 
     known = of_name(name)
@@ -298,11 +294,11 @@ def fetch_public(
 @data_app.command("show")
 def show(
     source: Annotated[
-        str, typer.Argument(help="A name, a folder with one sub-folder a class, or a table (as train takes it).")
+        str, typer.Argument(help="A name, a folder with one sub-folder per class, or a table (as train takes it).")
     ],
     skip_unreadable: _Skip = False,
 ):
-    """Say what a data set holds: images, size, counts, groups, and what was noticed."""
+    """Describe a data set: images, size, counts, groups, and what was noticed."""
     from cellcycle.datasets import load_dataset
 
     dataset = load_dataset(source, on_error=_on_error(skip_unreadable))

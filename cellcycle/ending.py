@@ -119,4 +119,4 @@ def _refuse_blank(arguments: list[str]) -> None:
         option, is_joined, value = argument.partition("=")
         if not argument.strip() or (option.startswith("--") and is_joined and not value.strip()):
             name = option if is_joined else before if before.startswith("-") else "an argument"
-            raise SettingError(name, "it is empty", "give a value, or leave it away")
+            raise SettingError(name, "it is empty", "give a value, or leave it out")

@@ -111,7 +111,7 @@ def check_name(option: str, name, taken) -> None:
     """Refuse a user-defined name that is empty, unusable in files or tables, or already taken."""
     is_name = isinstance(name, str) and re.fullmatch(r"\w[^/\\]*", name) and name.isprintable()
     if not is_name or name != name.strip():
-        raise SettingError(option, f"{name!r} is no name", "begin with a letter or digit, and use no / or \\")
+        raise SettingError(option, f"{name!r} is not a valid name", "begin with a letter or digit, and use no / or \\")
     if name in taken:
         raise SettingError(option, f"{name!r} is taken", "choose another name")
 
@@ -131,13 +131,13 @@ def check_whole(option: str, value, least: int | None = None, most: int | None =
     --------
     >>> check_whole("n_folds", True)
     Traceback (most recent call last):
-    cellcycle.errors.SettingError: n_folds: True is no plain whole number; give a whole number from 2 to 2147483647
+    cellcycle.errors.SettingError: n_folds: True is not a plain whole number; give a whole number from 2 to 2147483647
     """
     usual = RANGES.get(option, (0, _MOST))
     least, most = (end if given is None else given for given, end in zip((least, most), usual, strict=True))
     is_plain = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_plain or not least <= value <= most:
-        finding = f"{value!r} is {'out of range' if is_plain else 'no plain whole number'}"
+        finding = f"{value!r} is {'out of range' if is_plain else 'not a plain whole number'}"
         raise SettingError(option, finding, f"give a whole number from {least} to {most}")
     return int(value)
 
@@ -153,7 +153,7 @@ def check_size(option: str, value, or_none: bool = False) -> None:
 def check_share(option: str, value) -> None:
     """Refuse a value that is not a share, a number above 0 and up to 1."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value <= 1:
-        raise SettingError(option, f"{value!r} is no share", "give a number above 0, up to 1")
+        raise SettingError(option, f"{value!r} is not a share", "give a number above 0, up to 1")
 
 
 def reason_of(error: Exception) -> str:

@@ -276,7 +276,7 @@ def refuse_other(path, mark: str, what: str) -> None:
             # A spreadsheet may have saved the table with another delimiter.
             head = stream.read(500).replace(";", ",").replace("\t", ",")
         if head and mark not in head:
-            raise SettingError(path, f"it exists and is no earlier {what}", "move it away, or name another output")
+            raise SettingError(path, f"it exists and is not an earlier {what}", "move it away, or name another output")
 
 
 def _refuse_taken(path: Path, final: Path, replace: bool) -> None:

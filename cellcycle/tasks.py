@@ -100,8 +100,8 @@ def _processes(n_jobs: int, begun: Path):
         yield lambda function, items: _in_order((_submitted(pool, function, begun, i) for i in items), _AHEAD * n_jobs)
         pool.shutdown()
     except BrokenProcessPool as error:
-        finding = "one could not begin, or was ended from outside, probably for lack of memory"
-        remedy = 'use fewer of them; a script begins them below a line: if __name__ == "__main__":'
+        finding = "one could not start, or was ended from outside, probably for lack of memory"
+        remedy = 'use fewer of them; in a script, start them below a line: if __name__ == "__main__":'
         raise SettingError("processes", finding, remedy) from error
     finally:
         # Closing the lease ends processes that still run: their results are not needed.
@@ -146,7 +146,7 @@ def _on_client(client, begun: bytes, function, items) -> Iterator:
     try:
         yield from _in_order(work, _AHEAD * max(1, sum(client.nthreads().values())))
     except KilledWorker as error:
-        finding = "its workers died of one task again and again, probably for lack of memory"
+        finding = "its workers died repeatedly at one task, probably for lack of memory"
         raise SettingError("--dask", finding, "give each worker more memory, or fewer threads") from error
     except CancelledError as error:
         finding = "the connection to its scheduler was lost"

@@ -1604,7 +1604,7 @@ def remedies():
 
 
 def test_no_remedy_names_an_option_of_the_command_to_a_visitor():
-    found = [*remedies(), "leave it out, or give the folder of such masks with --use-masks, beside their images"]
+    found = [*remedies(), "leave it out, or give the images, and the folder of their masks with --use-masks"]
     assert len(found) > 20
     for text in found:
         said = in_page_words(ImageError("a.tif", "it is strange", text)).remedy

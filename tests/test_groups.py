@@ -614,7 +614,7 @@ def test_wells_and_plate_are_those_of_ome_metadata(tmp_path):
 
 
 def test_a_name_that_metadata_contradict_is_refused_in_one_line(tmp_path):
-    with pytest.raises(DataError, match="its name puts it into well A01, its metadata into B03") as refused:
+    with pytest.raises(DataError, match="its name says well A01, but its metadata says B03") as refused:
         layout([ome_tiff(tmp_path / "A01_s1.ome.tif", 2)])
     assert "\n" not in str(refused.value)
 

@@ -162,7 +162,7 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path):
     start = data.index(b"\xff\xda")
     path = tmp_path / "a.jpg"
     path.write_bytes(data[:start] + data[start:-2] * 500 + b"\xff\xd9")
-    refused(path, "500 times")
+    refused(path, "has 500 scans")
     path.write_bytes(data)
     assert read_plane(path).pixels.shape == (1200, 1200)
 
@@ -306,11 +306,11 @@ def test_what_may_not_be_opened_or_looked_into_is_told_beside_the_rest(tmp_path,
     monkeypatch.setattr(os, "scandir", partial(closed, os.scandir))
     first, second, error = expand([tmp_path])
     assert [first, second] == [str(tmp_path / "a.tif"), str(tmp_path / "b.tif")]
-    assert str(error) == f"{tmp_path / 'closed'}: it cannot be looked into (Permission denied); check its rights"
-    with pytest.raises(ImageError, match="closed: it cannot be looked into"):
+    assert str(error) == f"{tmp_path / 'closed'}: it cannot be opened (Permission denied); check its permissions"
+    with pytest.raises(ImageError, match="closed: it cannot be opened"):
         list_images(tmp_path)
     monkeypatch.setattr("builtins.open", partial(closed, open))
-    with pytest.raises(ImageError, match=r"opened \(Permission denied\); check the path and its rights"):
+    with pytest.raises(ImageError, match=r"opened \(Permission denied\); check path and permissions"):
         read_plane(second)
 
 

@@ -758,7 +758,7 @@ def test_what_reading_an_image_says_is_told_with_the_number_of_images(cells):
         tifffile.imwrite(cells / "M" / f"{name}.ome.tif", pixels + noise, metadata=said)
         (cells / "M" / f"{name}.tif").unlink()
     assert load_dataset(cells).notes == (
-        "2 images: its one channel is called GFP: unless that shows DNA, its calls mean nothing",
+        "2 images: its only channel is called GFP: unless it shows DNA, its calls mean nothing",
     )
 
 

@@ -224,7 +224,7 @@ def test_a_link_to_an_image_of_the_call_counts_no_nucleus_twice(tmp_path):
 def test_what_is_left_out_of_the_working_directory_is_not_called_as_if_it_lay_at_the_root():
     told = []
     assert expand(["a.tif", "a_mask.tif", "sub/b.tif"], told.append) == ["a.tif", "sub/b.tif"]
-    assert told == ["left out: 1 mask of another, or map of it (a_mask.tif)"]
+    assert told == ["left out: 1 mask of another image, or map made from one (a_mask.tif)"]
 
 
 @pytest.mark.parametrize("folder", ["first", "last"])
@@ -243,7 +243,7 @@ def test_pictures_of_kinds_that_are_not_read_are_told_of_a_folder(tmp_path):
         (tmp_path / name).write_bytes(b"1")
     told = []
     assert expand([tmp_path], told.append) == [str(tmp_path / "a.tif")]
-    assert told == ["left out: 2 files of kinds that are not read (b.gif, c/d.JP2)"]
+    assert told == ["left out: 2 files of formats that are not read (b.gif, c/d.JP2)"]
 
 
 def test_what_is_read_when_it_is_named_is_read_of_a_folder_too(tmp_path):

@@ -146,7 +146,7 @@ def test_a_file_under_another_name_is_read_where_all_files_say_the_same(tmp_path
     assert is_read(read_plane(renamed), 1, 1)
     assert layout([str(renamed)])[0][0]["well"] == ""
     _, file = write_set(tmp_path, {f"c{c}.tif": [(0, c, 0, 0)] for c in range(2)}, has_own=False)
-    with pytest.raises(ImageError, match=r"one of 2 files of a set \(c0\.tif.*name back"):
+    with pytest.raises(ImageError, match=r"one of 2 files of a set \(c0\.tif.*original name"):
         read_plane(file.rename(tmp_path / "z.tif"))
 
 
@@ -168,7 +168,7 @@ def test_names_of_a_header_that_places_no_planes_are_given_to_none(tmp_path):
 
 def test_wells_are_asked_of_every_tiff_that_has_them(tmp_path):
     (file,) = write_set(tmp_path, {"A05_s1.tif": both()})
-    with pytest.raises(DataError, match="its name puts it into well A05, its metadata into A01"):
+    with pytest.raises(DataError, match="its name says well A05, but its metadata says A01"):
         layout([str(file)])
 
 

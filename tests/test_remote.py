@@ -158,7 +158,7 @@ def test_a_store_in_s3_is_read(bucket, tmp_path):
     assert same(read_plane(f"{bucket}/a.zarr"), read_plane(here))
     assert expand([f"{bucket}/p.zarr"]) == [f"{bucket}/p.zarr/A/{n}/0" for n in (1, 2)]
     assert layout([f"{bucket}/p.zarr/A/2/0"])[0][0]["well"] == "A02"
-    with pytest.raises(ImageError, match="there is no image, nor an OME-Zarr"):
+    with pytest.raises(ImageError, match="there is neither an image nor an OME-Zarr"):
         read_plane(f"{bucket}/b.zarr")
 
 
@@ -310,11 +310,11 @@ def test_what_is_not_there_or_stops_half_way_is_one_line(site, tmp_path, monkeyp
     monkeypatch.setattr(remote, "_SECONDS", 0.3)
     with serving(Silent, socketserver.ThreadingTCPServer) as silent:
         for url, finding in {
-            f"{site}/b.zarr": "there is no image, nor an OME-Zarr",
+            f"{site}/b.zarr": "there is neither an image nor an OME-Zarr",
             f"{site}/b.tif": "there is no such file",
             f"{site}/half.zarr": "cannot be fetched",
             f"{site}/cut.zarr": "cannot be fetched",
-            f"{site}/gone.zarr": "there is no image, nor an OME-Zarr",
+            f"{site}/gone.zarr": "there is neither an image nor an OME-Zarr",
             f"{site}/page.zarr": "zarr.json is not readable",
             "http://127.0.0.1:1/a.zarr": "cannot be fetched",
             f"{silent}/a.zarr": "cannot be fetched",

@@ -1110,7 +1110,7 @@ def test_no_file_is_replaced_but_an_earlier_report(tmp_path):
     (tmp_path / "mine_numbers.csv").write_text("well,n\nA01,2\n")
     experiment, before = read_experiment([plate]), {file: file.read_bytes() for file in tmp_path.iterdir()}
     for name, file, finding in (("plate", plate, "it would replace the table"), ("thesis", "thesis.html", "it exists"),
-                                ("mine", "mine_numbers.csv", "it exists and is no earlier report")):  # fmt: skip
+                                ("mine", "mine_numbers.csv", "it exists and is not an earlier report")):  # fmt: skip
         with pytest.raises(SettingError, match=f"{file}: {finding}"):
             write_report(tmp_path / f"{name}.html", experiment, [plate])
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before

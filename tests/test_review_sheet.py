@@ -65,7 +65,7 @@ def test_a_page_replaces_no_image_and_no_table(folder, table, name):
 @pytest.mark.parametrize("name", ["report.html", "notes"])
 def test_a_page_replaces_an_earlier_review_alone(folder, table, tmp_path, name):
     (tmp_path / name).write_text("<!doctype html><title>Report</title>")
-    with pytest.raises(SettingError, match="it exists and is no earlier review; move it away"):
+    with pytest.raises(SettingError, match="it exists and is not an earlier review; move it away"):
         review.write_sheet(tmp_path / name, table, folder, most=1)
     (tmp_path / name).write_text("")
     for title in ("long " * 100, "t.csv"):

@@ -70,7 +70,7 @@ def test_a_number_of_one_name_is_the_same_wherever_it_is_given(tmp_path, taker, 
         given |= {"output": tmp_path / "x", "data": "nowhere"} if "output" in given else {}
         given |= GIVEN.get(taker.__name__, {}) | {name: wrong}
         given = {k: v for k, v in given.items() if k in inspect.signature(taker).parameters}
-        with pytest.raises(SettingError, match=f"^{name}: .* is (out of range|no plain whole number); give a whole"):
+        with pytest.raises(SettingError, match=f"^{name}: .* is (out of range|not a plain whole number); give a whole"):
             made = taker(**given)
             if taker is NetworkClassifier:
                 made.fit(np.zeros((4, 1, 8, 8), np.float32), [0, 1, 0, 1])
@@ -124,7 +124,7 @@ NO_NAMES = ["", " ", None, 3, ["a"], "a/b", "a\\b", "..", " a", "a ", "a\nb", "=
 @pytest.mark.parametrize("name", [*NO_NAMES, "dna-content", "nagao6", "nn"])
 def test_a_network_is_registered_by_no_name_that_cannot_be_used(name):
     before = dict(NETWORKS)
-    with pytest.raises(SettingError, match=f"^network: .* is {'no name' if name in NO_NAMES else 'taken'}; "):
+    with pytest.raises(SettingError, match=f"^network: .* is {'not a valid name' if name in NO_NAMES else 'taken'}; "):
         register_network(name, lambda channels, size_px: None)
     assert before == NETWORKS
 
@@ -132,7 +132,8 @@ def test_a_network_is_registered_by_no_name_that_cannot_be_used(name):
 @pytest.mark.parametrize("name", [*NO_NAMES, "area_px", "flags", "saturated_share"])
 def test_a_measurement_is_registered_by_no_name_that_cannot_be_used(name):
     before = list(measurements.NUCLEUS_COLUMNS), list(measurements.READABLE)
-    with pytest.raises(SettingError, match=f"^measurement: .* is {'no name' if name in NO_NAMES else 'taken'}; "):
+    said = "not a valid name" if name in NO_NAMES else "taken"
+    with pytest.raises(SettingError, match=f"^measurement: .* is {said}; "):
         measurements.register_measurement(name, lambda pixels, outline: 0.0)
     assert before == (measurements.NUCLEUS_COLUMNS, list(measurements.READABLE))
 

@@ -477,7 +477,7 @@ def test_share_of_the_labels_is_part_of_the_configuration(dataset, tmp_path):
     assert full.folder != half.folder
     assert len(half.predictions) == len(full.predictions)
     for share in (1.5, 0, "half"):
-        with pytest.raises(SettingError, match=f"^train_share: {share!r} is no share"):
+        with pytest.raises(SettingError, match=f"^train_share: {share!r} is not a share"):
             cross_validate(dataset, [{"model": "nn", "train_share": share}], tmp_path, n_folds=2)
     for share in (0.01, 0.99):
         with pytest.raises(DataError, match=f"a share of {share} of a training fold"):

@@ -43,7 +43,7 @@ def found(tmp_path_factory):
 @pytest.mark.parametrize(
     ("rounds", "finding"),
     [
-        (((2, 1),), "2 is no share"),
+        (((2, 1),), "2 is not a share"),
         (((1, 0),), "0 is out of range"),
         (((1, 2),), "leave no single one"),
         ((), "leave no"),

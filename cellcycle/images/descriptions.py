@@ -41,7 +41,7 @@ def _whole(path, said, name: str, least: int = 0, most: int = MOST_PLANES) -> in
         finding = f"its description says {name}={text[:40]!r}, which is no whole number"
         raise ImageError(path, finding, _REMEDY) from None
     if not least <= number <= most:
-        raise ImageError(path, f"its description says {name}={text[:40]}, which cannot be", _REMEDY)
+        raise ImageError(path, f"its description says {name}={text[:40]}, which is impossible", _REMEDY)
     return number
 
 
@@ -55,7 +55,7 @@ def _check_shape(path, text: bytes) -> None:
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise ImageError(path, "the shape in its description is not readable", _REMEDY) from None
     if min(sizes, default=1) < 1 or prod(sizes[:-2]) > MOST_PLANES * 100 or len(sizes) > 16:
-        raise ImageError(path, f"its description says shape {str(sizes)[:60]}, which cannot be", _REMEDY)
+        raise ImageError(path, f"its description says shape {str(sizes)[:60]}, which is impossible", _REMEDY)
 
 
 def _check_ome(path, text: bytes) -> None:
@@ -93,4 +93,4 @@ def _check_steps(path, along) -> None:
     except (ValueError, ZeroDivisionError):
         n = float("nan")
     if not n <= MOST_PLANES:
-        raise ImageError(path, "an axis of its OME-XML has steps that cannot be", _REMEDY)
+        raise ImageError(path, "an axis of its OME-XML has impossible steps", _REMEDY)

@@ -71,7 +71,7 @@ def _open_pillow(path: Path, as_numbers: bool) -> Stack:
     except UnidentifiedImageError as error:
         raise ImageError(path, "this is no image in a known format", "give PNG, JPEG, BMP, TIFF or OME-TIFF") from error
     except Image.DecompressionBombError as error:
-        finding = "its header announces more pixels than PNG, JPEG and BMP are read with here (179 million)"
+        finding = "its header announces more than 179 million pixels, the most that are read from PNG, JPEG and BMP"
         remedy = "save large images as TIFF, or export the image again if that size is wrong"
         raise ImageError(path, finding, remedy) from error
 

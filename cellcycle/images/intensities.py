@@ -51,8 +51,8 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
     (array([0. , 0.2, 1. ], dtype=float32), 16)
     """
     if raw.ndim == 2 and shows_areas(raw):
-        remedy = "leave it out, or give the folder of such masks with --use-masks, beside their images"
-        raise ImageError(path, "it is a mask, not a picture: each of its objects is of one value", remedy)
+        remedy = "leave it out, or give the images, and the folder of their masks with --use-masks"
+        raise ImageError(path, "it is a mask, not a picture: each of its objects has a single value", remedy)
     kind = raw.dtype.kind
     if kind == "b":
         return raw.astype(np.float32), 8
@@ -60,16 +60,16 @@ def scale_to_unit(raw: np.ndarray, path="image") -> tuple[np.ndarray, int]:
         raise ImageError(path, f"its pixels are of type {raw.dtype}", "export it as 8-bit, 16-bit or float")
     least, largest = (raw.min().item(), raw.max().item()) if raw.size else (0, 0)
     if kind == "i" and raw.ndim == 2 and least < 0 < largest and _is_wrapped(raw):
-        finding = "where it is brightest its numbers jump from above to below 0, as unsigned ones stored as signed do"
+        finding = "its brightest parts jump from above to below 0, as unsigned numbers that are stored as signed do"
         raise ImageError(path, finding, f"export it as unsigned {8 * raw.dtype.itemsize} bits")
     if kind == "u" and raw.ndim == 2 and _is_underrun(raw):
-        ends = "pixels at the top of its range lie amid those at its bottom"
-        finding = f"{ends}, as where large numbers went round, or unsigned numbers fell below 0"
-        remedy = "take the background off in signed numbers or fractions, or not at all; scale counts to fewer bits"
+        ends = "pixels at the top of its range lie among pixels at its bottom"
+        finding = f"{ends}, as after an overflow, or where unsigned numbers fell below 0"
+        remedy = "subtract the background in signed numbers or fractions, or not at all; scale counts to fewer bits"
         raise ImageError(path, finding, remedy)
     if kind == "u" and raw.ndim == 2 and (stuck := _stuck_bits(raw)):
-        finding = f"its numbers change above and below bit {stuck[0]}, which is the same in all of them: it is stuck"
-        raise ImageError(path, finding, "give what the camera wrote, or have it looked at")
+        finding = f"bit {stuck[0]} is the same in all of its numbers, while bits above and below change: it is stuck"
+        raise ImageError(path, finding, "give the file that the camera wrote, or have the camera checked")
     is_offset = 0 < largest - least < _OFFSET * least
     # Of 32-bit numbers on a large offset, single precision would keep every 128th only.
     wide = np.float64 if raw.dtype.itemsize >= 4 and (kind == "i" or is_offset) else np.float32
@@ -127,11 +127,11 @@ def _dark(dtype, pixels: np.ndarray, path) -> float:
         if first <= pixels.min() and low <= first / 2 and largest < -first:
             return first
     if low < 0 and largest <= 0:
-        finding = "all of its numbers are below 0, as those of logarithms are"
-        raise ImageError(path, finding, "export intensities, best as the 16 bits of the camera")
+        finding = "all of its numbers are below 0, as logarithms are"
+        raise ImageError(path, finding, "export intensities, best in the 16 bits of the camera")
     if dtype.kind == "f" and 1 < largest <= _LOGARITHM and low > 0.25 * largest:
-        finding = f"its numbers, {low:.3g} to {largest:.3g}, are those of logarithms or ratios"
-        raise ImageError(path, finding, "export intensities, best as the 16 bits of the camera")
+        finding = f"its numbers, {low:.3g} to {largest:.3g}, look like logarithms or ratios"
+        raise ImageError(path, finding, "export intensities, best in the 16 bits of the camera")
     # Half of the noise around 0 is above it; if the background, or much of the range, is below 0, then 0 is not dark.
     if low < 0 and (middle < 0.1 * low or -low > 0.25 * high):
         return -1.0 if dtype.kind == "f" and pixels.min() >= -1 and largest <= 1 else float(least)

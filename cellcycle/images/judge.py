@@ -73,7 +73,7 @@ def signature_of(path: Path) -> bytes:
         raise ImageError(path, "there is no such file", "check the path") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ImageError(str(path)[:200], f"it cannot be opened ({reason})", "check the path and its rights") from error
+        raise ImageError(str(path)[:200], f"it cannot be opened ({reason})", "check path and permissions") from error
     if not signature:
         raise ImageError(path, "the file is empty", "export the image again")
     return signature
@@ -264,4 +264,4 @@ def _refuse_many_scans(path: Path, data: bytes) -> None:
     # In compressed data every 0xFF is followed by 0 or a restart marker, so each FF DA starts a scan.
     n_scans = data.count(b"\xff\xda") if is_jpeg(data) else 0
     if n_scans > 100 and n_scans * prod(stated_size(data) or ()) > MOST_SCANNED // 100:
-        raise ImageError(path, f"it goes over its pixels {n_scans:,} times", "save it anew, best as TIFF or PNG")
+        raise ImageError(path, f"its JPEG data has {n_scans:,} scans", "save it again, best as TIFF or PNG")

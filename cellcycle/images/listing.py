@@ -19,11 +19,11 @@ from cellcycle.images.writing import FIGURE, has_mark
 
 # Number of left-out files that a message names.
 _MOST_NAMES = 3
-_MASKS = "masks of others, or maps of them"
-_UNREAD = "files of kinds that are not read"
+_MASKS = "masks of other images, or maps made from them"
+_UNREAD = "files of formats that are not read"
 _ONE = {"thumbnails": "thumbnail", "files of other channels": "file of another channel", "copies": "copy",
-        "links to others": "link to another", _MASKS: "mask of another, or map of it",
-        _UNREAD: "file of a kind that is not read"}  # fmt: skip
+        "links to others": "link to another", _MASKS: "mask of another image, or map made from one",
+        _UNREAD: "file of a format that is not read"}  # fmt: skip
 _SYSTEM_NAMES = {
     "thumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir",
 }  # fmt: skip
@@ -45,7 +45,7 @@ def list_images(
     found, seen, told, waiting, bare = [], set(), {}, [folder], []
 
     def refuse(error: OSError) -> None:
-        refused = ImageError(error.filename, f"it cannot be looked into ({error.strerror})", "check its rights")
+        refused = ImageError(error.filename, f"it cannot be opened ({error.strerror})", "check its permissions")
         if absent is None:
             raise refused from error
         absent.append(refused)
@@ -74,7 +74,7 @@ def list_images(
     if told:
         # A well may list no image.
         there = {*told, *found, *(above for path in found for above in path.parents)}
-        absent += (ImageError(path, "its plate tells of it, but has no such image", "copy it again")
+        absent += (ImageError(path, "its plate lists it, but has no such image", "copy it again")
                    for path in sorted(set().union(*told.values()) - there))  # fmt: skip
     return sorted(path for path in found if not (path.suffix == ".png" and has_mark(path, FIGURE)))
 

@@ -57,7 +57,7 @@ class Header:
         stated = tuple(int(pixels.get(f"Size{axis}", size)) for axis, size in zip("YX", shape, strict=True))
         if stated != shape:
             header, own = (f"{height} x {width}" for height, width in (stated, shape))
-            note = f"its header is of {header} pixels, it has {own}: its scale counts as unknown"
+            note = f"its header says {header} pixels, but it has {own}: its scale counts as unknown"
             return names, (None, None, z_um), note
         return names, (x_um, y_um, z_um), ""
 
@@ -177,8 +177,8 @@ def _common(path: Path, root, runs: list[_Run], n_pages: int) -> Header:
     cuts = [_cut(root, runs, {uuid}, n_pages) for uuid in dict.fromkeys(run.uuid for run in runs)]
     if len({ElementTree.tostring(cut.root) for cut in cuts}) > 1:
         some = f"{len(cuts)} files of a set ({runs[0].file or 'unnamed'} and others)"
-        finding = f"it is one of {some}, but not said which"
-        raise ImageError(path, finding, "give it the name back that it was written under, or export it alone")
+        finding = f"it is one of {some}, but nothing says which one"
+        raise ImageError(path, finding, "give it its original name again, or export it alone")
     return cuts[0] if len(cuts) == 1 else replace(cuts[0], images=frozenset(), elsewhere={})
 
 

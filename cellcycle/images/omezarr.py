@@ -205,7 +205,7 @@ def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: flo
         grid, kind = said["chunk_grid"], said["data_type"]
         pieces, codecs = grid["configuration"]["chunk_shape"], _codecs(said["codecs"])
         if grid["name"] != "regular" or said.get("storage_transformers"):
-            raise ImageError(path, "its chunks are laid out in a way that is not read", _REMEDY)
+            raise ImageError(path, "the layout of its chunks is not supported", _REMEDY)
     else:
         kind, pieces = said["dtype"], said["chunks"]
         codecs = [codec["id"] for codec in (said.get("compressor"), *(said.get("filters") or [])) if codec]
@@ -217,7 +217,7 @@ def _judge_array(path: Path, folder: Path, version: int, axes: str, n_bytes: flo
     shape = said["shape"]
     whole = [*shape, *pieces]
     if not len(shape) == len(pieces) == len(axes) or not all(isinstance(n, int) and 0 < n < 2**40 for n in whole):
-        raise ImageError(path, f"its shape {str(shape)[:60]} in pieces of {str(pieces)[:60]} cannot be", _REMEDY)
+        raise ImageError(path, f"its shape {str(shape)[:60]} in pieces of {str(pieces)[:60]} is impossible", _REMEDY)
     item = np.dtype(kind).itemsize
     height, width = shape[axes.index("y")], shape[axes.index("x")]
     n_pieces = prod(-(-n // piece) for axis, n, piece in zip(axes, shape, pieces, strict=True) if axis in "yx")

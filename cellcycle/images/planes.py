@@ -73,8 +73,8 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
             finding = f"it has {stack.n_z} pages without a label, which do not look like one z-stack"
             remedy = "save a z-stack with axes and spacing stated"
             if stack.is_labelled:
-                finding = f"it has {stack.n_z} z planes, of which neighbours show other things, as fields or stains do"
-                remedy = "state in um how far the planes of a z-stack are apart"
+                finding = f"it has {stack.n_z} z planes, but neighbours show different things, as fields or stains do"
+                remedy = "state the distance of the z planes in um"
             remedy = f"name the page of the DNA stain with plane= (--plane), or {remedy}"
             raise ImageError(path, "; ".join(filter(None, (stack.note, finding))), remedy)
         raw = _project(stack, time, index, z_planes)
@@ -84,7 +84,7 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         missing = stack.missing(time, index, z_planes)
         name = stack.channel_names[index]
         is_other = channel is None and stack.n_channels == 1 and is_known(name) and not by_name([name, *words(name)])
-        other = f"its one channel is called {name}: unless that shows DNA, its calls mean nothing" if is_other else ""
+        other = f"its only channel is called {name}: unless it shows DNA, its calls mean nothing" if is_other else ""
     return Plane(
         pixels=pixels,
         bit_depth=bits,
@@ -110,7 +110,7 @@ def _read_numbers(path) -> np.ndarray:
             raise ImageError(path, f"it holds {n} planes", "save the one that belongs to the image")
         first, *others = (stack.load(0, c, 0) for c in range(stack.n_channels))
         if any(not np.array_equal(first, other) for other in others):
-            raise ImageError(path, "it is a colour picture, whose colours are no numbers", "save it as 16-bit gray")
+            raise ImageError(path, "it is a colour picture, and colours are not numbers", "save it as 16-bit gray")
         # A plane may be mapped from the file, which is closed now, so it is copied.
         return np.array(first)
 

@@ -275,8 +275,8 @@ def _unknown(folder: str, channels: dict[Channel, Part]) -> ImageError:
     end = ".*" if first.isdigit() and any(part.number for part in channels.values()) else "*"
     some = os.path.join(folder, first, "*") if in_folders else os.path.join(folder, f"*{first}{end}")
     finding = f"its files are the channels {', '.join(parts)} of the same fields, and nothing says which one is DNA"
-    remedy = f"name the files of the DNA stain alone, such as '{some}'"
-    return ImageError(folder or ".", finding, f"{remedy}, or where all are fields, each in the column image of a map")
+    remedy = f"give only the files of the DNA stain, such as '{some}'"
+    return ImageError(folder or ".", finding, f"{remedy}, or if all are fields, name each in the column image of a map")
 
 
 def _planes(files: list[str], settled: Collection[str]) -> dict[str, ImageError]:
@@ -306,5 +306,5 @@ def _stack(folder: str, numbers: list[str], in_folders: bool) -> ImageError:
     one = numbers[len(numbers) // 2]
     some = os.path.join(folder, one, "*") if in_folders else os.path.join(folder, f"*{one}*")
     said = ", ".join(numbers[:6])
-    finding = f"its files are the planes {said} of the same stacks, which would count each nucleus anew"
+    finding = f"its files are the planes {said} of the same stacks, so that each nucleus would count several times"
     return ImageError(folder or ".", finding, f"give the sharpest plane of each, such as '{some}', or projections")

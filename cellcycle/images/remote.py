@@ -177,7 +177,7 @@ def _copy_description(url: str, path: Path, names: tuple[str, ...]) -> None:
                 return
         except ImageError as error:
             refusals.append(error)
-    raise refusals[0] if refusals else ImageError(url, "there is no image, nor an OME-Zarr", "check the address")
+    raise refusals[0] if refusals else ImageError(url, "there is neither an image nor an OME-Zarr", "check the address")
 
 
 def _copy_level(url: str, path: Path, wanted) -> None:

@@ -108,14 +108,14 @@ def usable_size(x_um: float | None, y_um: float | None = None) -> tuple[float | 
     >>> usable_size(0.325), usable_size(None)
     ((0.325, ''), (None, ''))
     >>> usable_size(-1.0)
-    (None, 'it states a pixel size of -1 um, which cannot be: its scale counts as unknown')
+    (None, 'it states a pixel size of -1 um, which is not plausible: its scale counts as unknown')
     """
     if x_um is None:
         return None, ""
     y_um = x_um if y_um is None else y_um
     if not all(_PLAUSIBLE_UM[0] <= size <= _PLAUSIBLE_UM[1] for size in (x_um, y_um)):
         wrong = f"{x_um:g}" if x_um == y_um or x_um != x_um else f"{x_um:g} x {y_um:g}"
-        return None, f"it states a pixel size of {wrong} um, which cannot be: its scale counts as unknown"
+        return None, f"it states a pixel size of {wrong} um, which is not plausible: its scale counts as unknown"
     if abs(y_um / x_um - 1) > 0.1:
         return None, f"it states pixels of {x_um:g} x {y_um:g} um, not square: its scale counts as unknown"
     return x_um, ""

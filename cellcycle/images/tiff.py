@@ -73,13 +73,13 @@ def _stack(path: Path, tiff, header: Header | None, as_numbers: bool) -> Stack:
     if (tiff.mdgel_metadata or {}).get("FileTag") == 2:
         raise ImageError(path, "its numbers are square roots, as scanners of gels write them", "export intensities")
     if min(sizes["Y"], sizes["X"]) <= _MOST_SAMPLES < planes.n:
-        finding = f"its {planes.n} planes have {sizes['Y']} x {sizes['X']} pixels, as of a saved array (H, W, channels)"
+        finding = f"its {planes.n} planes have {sizes['Y']} x {sizes['X']} pixels, as if saved as (H, W, channels)"
         raise ImageError(path, finding, "save it with its channels first, as (channels, H, W)")
     imagej = tiff.imagej_metadata or {}
     _check_planes(path, tiff, series, int(imagej.get("images", 1)), planes.n)
     if header and not header.is_cut and not planes.holds_first_time():
         held = sum(page is not None for page in series.pages)
-        finding = f"its header tells of {planes.n} planes, and it holds {held}: it was cut off, or is a part of another"
+        finding = f"its header announces {planes.n} planes, but it holds {held}: it was cut off, or is part of another"
         raise ImageError(path, finding, "export it again, with a header of its own")
     labels, shape = imagej.get("Labels") or [], (sizes["Y"], sizes["X"])
     said = header.described(index, shape) if header else _described(tiff, series, planes.n_channels)
@@ -120,14 +120,14 @@ def _described(tiff, series, n_channels: int) -> tuple[list[str], tuple, str]:
 def _check_planes(path: Path, tiff, series, announced: int, n: int) -> None:
     """Refuse a file with fewer or more pages than its header states: they cannot be assigned to planes."""
     if announced > n:
-        finding = f"it announces {announced} planes and holds {n}: it was cut off, or is a part of another file"
+        finding = f"it announces {announced} planes, but holds {n}: it was cut off, or is part of another file"
         raise ImageError(path, finding, "export it again")
     if not tiff.is_ome:
         return
     held = {page.index for one in tiff.series for level in one.levels for page in level.pages if page is not None}
     rest = (tiff.pages.get(k) for k in range(len(tiff.pages)) if k not in held)
     if any(page.shape == series.keyframe.shape and not page.is_reduced for page in rest):
-        finding = f"its header tells of {n} of its planes, and it holds more of the same size"
+        finding = f"its header describes {n} planes, but it holds more of the same size"
         raise ImageError(path, finding, "export it again, with a header of its own")
 
 
@@ -260,7 +260,7 @@ class _Planes:
         index = self._number(position)
         page = self.series.pages[index]
         if page is None:
-            finding = "it lacks the plane asked for: it was stopped before, or another file of its set has it"
+            finding = "it lacks the plane asked for: recording stopped before, or another file of its set has it"
             raise ImageError(self.path, finding, "give the file that holds it, or export the set as one file")
         if index not in self.cache:
             with quiet():
@@ -272,7 +272,7 @@ class _Planes:
         if not self.is_white_0:
             return pixels
         if pixels.dtype.kind == "f":
-            finding = "its numbers are fractions of which 0 is said to be white, which programs read in two ways"
+            finding = "its numbers are fractions with 0 marked as white, which programs read in two ways"
             raise ImageError(self.path, finding, 'export it with "0 is black", or as 16 bits')
         if pixels.dtype.kind in "bi":
             return ~pixels

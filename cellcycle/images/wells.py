@@ -238,7 +238,7 @@ def stated_places(paths, named: list[Place]) -> list[Place]:
     for path, place in zip(paths, named, strict=True):
         stated = _stated(path, of_folders)
         if place.well and stated.well and place.well != stated.well:
-            finding = f"its name puts it into well {place.well}, its metadata into {stated.well}"
+            finding = f"its name says well {place.well}, but its metadata says {stated.well}"
             raise DataError(path, finding, "correct the one that is wrong")
         places.append(stated)
     # An image of an OME-Zarr plate belongs to it even if its well has no name like A1.
@@ -287,7 +287,7 @@ def _in_plate(name: str, of_folders: dict[str, dict]) -> Place:
         return Place()
     at = wells_told(name, plate)
     if at and at.get(own) != own:
-        finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is none of the wells of its plate"
+        finding = f"its plate describes {own} as {at[own]}" if own in at else f"{own} is not a well of its plate"
         raise DataError(name, finding, PLATE_REMEDY)
     stated = Place(shown_name(str(plate.get("name") or Path(root).stem)), well, _OF_ZARR, folder=root)
     # If the description of the well cannot be read, that of the plate is still used.

@@ -71,7 +71,7 @@ def _ends(path) -> bytes:
 def refuse_unmarked(path, mark: str, what: str, remedy: str) -> None:
     """Refuse to replace an existing path that does not have the mark; `what` and `remedy` go into the error."""
     if os.path.lexists(path) and not has_mark(path, mark):
-        raise ImageError(path, f"a file that is no {what} has this name", remedy)
+        raise ImageError(path, f"another file, which is no {what}, has this name", remedy)
 
 
 def _write_png(path: Path, array: np.ndarray, pixel_size_um: float | None, mark: str) -> None:
