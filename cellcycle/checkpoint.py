@@ -124,7 +124,7 @@ def load_checkpoint(model=DEFAULT) -> Checkpoint:
     if isinstance(model, Checkpoint):
         return model
     if not isinstance(model, str | Path):
-        raise SettingError("model", f"a {type(model).__name__} is none", "give the name or folder of one")
+        raise SettingError("model", f"a {type(model).__name__} is not a model", "give the name or folder of one")
     folder = _folder_of(model)
     card = read_card(folder / "model.json", FILES)
     for file in FILES:
@@ -153,7 +153,7 @@ def _folder_of(name) -> Path:
     folder = path.parent if path.name == "model.json" else path
     if os.path.isfile(folder / "model.json"):
         if shipped and isinstance(name, str):
-            raise SettingError("model", f"{name!r} is one of cellcycle's, and a folder here", f"say ./{name} for this")
+            raise SettingError("model", f"{name!r} is a model of cellcycle and a folder here", f"give ./{name} for it")
         return folder
     if shipped:
         return shipped_dir() / shipped

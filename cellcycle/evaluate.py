@@ -77,7 +77,7 @@ class Evaluation:
         """Return all scores as values for JSON; `drawn` says whether the bootstrap drew groups or cells."""
         is_in, n_classes = self.answered, len(self.classes)
         if not is_in.any():
-            finding = "the model has no answer to any of its nuclei: no group of them shows a clear G1 peak"
+            finding = "the model has no answer for any of its nuclei: no group of them shows a clear G1 peak"
             remedy = "evaluate a model that needs none, such as nagao6, or label nuclei of fuller fields"
             raise DataError(self.dataset.name, finding, remedy)
         labels, probabilities, calls = self.labels[is_in], self.probabilities[is_in], self.called
@@ -203,16 +203,16 @@ def _check_output(output: Path, data, dataset: NucleusDataset) -> None:
     from cellcycle import plots  # noqa: F401
 
     if Path(os.path.realpath(output)).suffix.lower() != ".csv":
-        raise SettingError(output, "a table of predictions is not called so", "end the name in .csv")
+        raise SettingError(output, "this is not the name of a table of predictions", "end the name in .csv")
     table, taken = _place_of(data), set()
     if table is not None:
         images = [f.image for f in dataset.fields] or dataset.sample_ids.tolist()
         taken = {table, *(table.parent / image for image in images)}
     for file in (output, *_beside(output).values()):
         if Path(os.path.realpath(file)) in taken:
-            raise SettingError(output, f"{file} is of the data, and would be overwritten", "give another name")
+            raise SettingError(output, f"{file} belongs to the data, and would be overwritten", "give another name")
         if file.is_file() and not _was_written_here(file):
-            raise SettingError(output, f"{file} is there and is of no evaluation", "give another name")
+            raise SettingError(output, f"{file} exists and is not of an evaluation", "give another name")
     # Test also before the work whether a file can be written there.
     with contextlib.suppress(_TriedError), whole_file(output):
         raise _TriedError
@@ -302,8 +302,8 @@ def report(found: Evaluation) -> str:
     if scores["n_without_answer"]:
         lines.append(f"{scores['n_without_answer']} nuclei without an answer")
     if found.dataset.fields and set(PHASES) <= set(found.classes):
-        lines.append("Called as if phases were equally frequent: predict calls fields so with --prior equal.")
+        lines.append("Calls assume equally frequent phases; for fields, predict does so with --prior equal.")
     if found.trained_on:
         what = "nuclei, or others of their images" if found.dataset.fields else "images"
-        lines.append(f"The model was trained on {len(found.trained_on)} of these {what}: its scores flatter it.")
+        lines.append(f"The model was trained on {len(found.trained_on)} of these {what}: its scores are too high.")
     return "\n".join([f"{scores['n']} nuclei of {found.dataset.name}", *lines])

@@ -128,7 +128,7 @@ def train(
                 before = softmax(start.classifier().logits(cells.inputs).astype(np.float64))
                 comparison = _compared(cells, plan.scored, before, held_out, say)
             if is_kept := start is not None and comparison["before"] >= comparison["after"]:
-                say("the model was not worse before: its weights are kept")
+                say("training did not improve the model: its old weights are kept")
                 held_out = before
             # Without `start` this training already ran beside the folds and is only read from its state.
             final = start.classifier() if is_kept else trainings.fit("all", seed + n_folds)
@@ -201,18 +201,18 @@ def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, s
     scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
     parts, limits = folds_of(cells.dataset, marks, n_folds, seed)
     if len(scored) < len(marks):
-        limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score has them.")
+        limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score uses them.")
     if not known.isdisjoint(fields[scored]):
-        limits.append(f"{start.name} had learned from other nuclei of the same images: the scores flatter.")
+        limits.append(f"{start.name} had learned from other nuclei of the same images: the scores are too high.")
     fold_of = np.zeros(len(marks), np.int64)
     for part in parts:
         fold_of[part.test] = part.fold
     if absent := [name for k, name in enumerate(cells.classes) if k not in cells.labels]:
-        limits.append(f"No nuclei are of {', '.join(absent)}: trained further on the others, it forgets to call them.")
+        limits.append(f"No nucleus is labelled {', '.join(absent)}: trained on others, the model forgets such calls.")
     if (share := share_alike(cells.dataset.images, fold_of)) > _MOST_ALIKE:
         limits.append(
-            f"{share:.0%} of the nuclei look like one of another fold, as copies saved or turned otherwise do, or one "
-            "cell at two times: then the scores flatter; give all pictures of a cell one group."
+            f"{share:.0%} of the nuclei look like one of another fold: if these are copies saved or turned "
+            "differently, or one cell at two times, the scores are too high; give all pictures of a cell one group."
         )
     # The first limit, that no groups are known, was already said by `check_for_training`.
     for limit in limits[not cells.dataset.has_stated_groups :]:
@@ -225,7 +225,7 @@ def _target(output, data) -> Path:
     output = Path(output) if Path(output).name.strip(".") else Path(output).resolve()
     check_words(output, {"name": output.name}, "name another folder", SettingError)
     if shipped_name(output.name) or output.name.lower() == "auto":
-        raise SettingError(output, "a model that comes with cellcycle is called so", "name another folder")
+        raise SettingError(output, "a model of cellcycle has this name", "name another folder")
     check_outside(output, data)
     if output.is_file():
         raise SettingError(output, "this is a file", "name a folder")
@@ -239,7 +239,7 @@ def _is_there(output: Path, identity: str, force: bool) -> bool:
     try:
         found = load_checkpoint(output).card.get("data", {}).get("identity")
     except (CheckpointError, SettingError) as error:
-        raise SettingError(output, "it is there and holds no model, or a damaged one", "name another folder") from error
+        raise SettingError(output, "it exists and holds no model, or a damaged one", "name another folder") from error
     if found != identity and not force:
         raise SettingError(output, "it holds a model of other data", "name another folder, or replace it: force=True")
     return True
@@ -250,8 +250,8 @@ def _compared(cells: _Cells, scored: np.ndarray, before, held_out, say) -> dict:
     labels, groups = cells.labels[scored], cells.dataset.groups
     units = drawn_by(None if groups is None else groups[scored], labels)
     comparison = compared(labels, before[scored], held_out[scored], units)
-    told = "balanced accuracy on the same cells, all classes weighing alike, before {before:.3f}, after {after:.3f}, "
-    say((told + "by {gain[0]:+.3f} to {gain[1]:+.3f} in 95 % of such samples").format(**comparison))
+    told = "balanced accuracy on the same cells: {before:.3f} before, {after:.3f} after; difference, 95 % interval: "
+    say((told + "{gain[0]:+.3f} to {gain[1]:+.3f}").format(**comparison))
     return comparison
 
 
@@ -273,9 +273,9 @@ def _new_to(start: Checkpoint | None, dataset: NucleusDataset, is_new: np.ndarra
         few = [f"{name} {n}" for name, n, all_of in zip(dataset.classes, n_new, n_of, strict=True)
                if n < min(all_of, FEWEST)]  # fmt: skip
         if few:
-            finding = f"{told}; new to it are too few to judge by: {', '.join(few)}"
+            finding = f"{told}; too few are new to it to judge it by: {', '.join(few)}"
             raise DataError(dataset.name, finding, "train anew on all, without from_model=, or give more new ones")
-        say(f"{told}: they are trained on, and in no score")
+        say(f"{told}: they are used for training, but in no score")
     return np.flatnonzero(is_new)
 
 

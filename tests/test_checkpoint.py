@@ -84,7 +84,7 @@ def test_a_card_names_its_folder_and_another_file_is_no_model(copy, tmp_path):
 def test_a_name_is_one_model_wherever_it_is_said(copy, monkeypatch, name):
     monkeypatch.chdir(copy.parent)
     copy.rename(name)
-    with pytest.raises(SettingError, match=rf"say \./{name}"):
+    with pytest.raises(SettingError, match=rf"give \./{name}"):
         load_checkpoint(name)
     assert load_checkpoint(f"./{name}").name == "lr" and Predictor("auto").checkpoint.name == "nagao6"
 
@@ -93,7 +93,7 @@ def test_a_name_is_one_model_wherever_it_is_said(copy, monkeypatch, name):
 def test_no_model_is_trained_under_the_name_of_another(tmp_path, name):
     from cellcycle.train import train
 
-    with pytest.raises(SettingError, match="comes with cellcycle"):
+    with pytest.raises(SettingError, match="a model of cellcycle has this name"):
         train(tmp_path / "cells", tmp_path / name)
 
 

@@ -176,7 +176,7 @@ def test_only_unreadable_images_are_an_error_even_when_skipping(folder):
 
 def test_empty_folder_and_single_class_name_the_remedy(folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: no images.*one sub-folder a class"):
+    with pytest.raises(DataError, match=r"empty: no images.*one sub-folder per class"):
         load_dataset(tmp_path / "empty")
     for file in (folder / "M").iterdir():
         file.unlink()

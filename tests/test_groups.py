@@ -639,18 +639,18 @@ BAD_MAPS = {
     "well,condition\nA01,a\n": "leaves out p/A02_s1.tif",
     "well,condition\nA01,a\nA02,b\nA01,c\n": "lines 2 and 4 differ about A01",
     "well,conditon\nA01,a\nA02,b\n": "did you mean condition",
-    "well,condition,condition\nA01,a,b\nA02,b,b\n": "condition stands there 2 times",
+    "well,condition,condition\nA01,a,b\nA02,b,b\n": "condition occurs 2 times",
     "well,condition\nB01,a\nB02,b\n": "line 2: no image is from well B01; it leaves out p/A01_s1.tif (well A01 of",
     "plate,well,condition\np,A01,a\nq,A02,b\n": "leaves out p/A02_s1.tif (well A02 of plate p, by its name and folder)",
-    "plate,well,condition\np,A01,a\nP,A02,b\n": "the plates 'p' and 'P' differ by capitals, blanks or the like alone",
+    "plate,well,condition\np,A01,a\nP,A02,b\n": "the plates 'p' and 'P' differ only by capitals, blanks or the like",
     "plate,well,condition\nx,A01,a\nx,A02,b\ny,A01,b\n": "no image is from well x A01; it leaves out p/A01_s1.tif",
     "well,condition\nA01,a\nA02,b\n,b\n": "line 4: it names no well",
     "plate,well,condition\nP7,A01,a\n,A02,b\n": "line 3: it names no plate, but other lines do",
     "image,slide\nA01_s1.tif,1\nA01_s2.tif,\nA02_s1.tif,2\n": "line 3: it names no slide, but other lines do",
-    "image,slide\nA01_s1.tif,S1\nA01_s2.tif,s1\nA02_s1.tif,S1\n": "the slides 'S1' and 's1' differ by capitals",
+    "image,slide\nA01_s1.tif,S1\nA01_s2.tif,s1\nA02_s1.tif,S1\n": "the slides 'S1' and 's1' differ only by capitals",
     "image,plate,slide\nA01_s1.tif,p,1\nA01_s2.tif,p,\nA02_s1.tif,p,2\n": "line 3: it names no slide, but other",
-    "well,condition,replicate\nA01,a,r1\nA02,a,R1\n": "the replicates 'r1' and 'R1' differ by capitals",
-    "well,condition,donor\nA01,a,d1\nA02,a,D1\n": "the donors 'd1' and 'D1' differ by capitals",
+    "well,condition,replicate\nA01,a,r1\nA02,a,R1\n": "the replicates 'r1' and 'R1' differ only by capitals",
+    "well,condition,donor\nA01,a,d1\nA02,a,D1\n": "the donors 'd1' and 'D1' differ only by capitals",
     "well,dose_uM\nA01,1\nA02,2\n": "did you mean dose",
     "well,rep\nA01,1\nA02,2\n": "did you mean replicate",
     "image,condition\nq/A01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\n": "q/A01_s1.tif is none of the images",
@@ -662,9 +662,9 @@ BAD_MAPS = {
     "well;dose\nA01;0,5 uM\nA02;2\n": "the dose '0,5 uM' is not an amount",
     "well,treatment\nA01,a\nA02,b\n": "only its column well can be read",
     "well,condition\nA01,a\nAG02,b\n": "'AG02' is not a well",
-    "well,condition\nA01,Drug\nA02,drug\n": "'Drug' and 'drug' differ by capitals, blanks or the like alone",
-    "well,condition\nA01,1 uM\nA02,1uM\n": "'1 uM' and '1uM' differ by capitals, blanks or the like alone",
-    "well,condition\nA01,siX-1\nA02,siX\u20131\n": "'siX-1' and 'siX\u20131' differ by capitals",
+    "well,condition\nA01,Drug\nA02,drug\n": "'Drug' and 'drug' differ only by capitals, blanks or the like",
+    "well,condition\nA01,1 uM\nA02,1uM\n": "'1 uM' and '1uM' differ only by capitals, blanks or the like",
+    "well,condition\nA01,siX-1\nA02,siX\u20131\n": "'siX-1' and 'siX\u20131' differ only by capitals",
     "well,dose\nA01,1\nA02,2 uM\n": "the dose '2 uM' is not an amount",
     **{f"well,dose\nA01,1\nA02,{dose}\n": "not as a logarithm" for dose in ("-6", "inf", "1e400", "nan", "1_0", "1₀")},
     "condition,dose\na,1\n": "no column image or well",
@@ -734,7 +734,7 @@ def test_numbers_that_are_raised_or_fractions_are_not_taken_for_their_digits(tmp
 def test_a_dose_in_another_spelling_of_its_unit_is_no_condition_of_its_own():
     for twin in ("5 uM", "5uM", "5 \u03bcM", "5 um"):
         with pytest.raises(
-            DataError, match=r"the conditions '5 \u00b5M' and .* differ by capitals, blanks or the like"
+            DataError, match=r"the conditions '5 \u00b5M' and .* differ only by capitals, blanks or the like"
         ):
             spelling.refuse_twins("map.csv", "condition", ["5 \u00b5M", "DMSO", twin])
     spelling.refuse_twins("map.csv", "condition", ["5 \u00b5M", "5 mM", "5 nM", "50 \u00b5M"])

@@ -136,7 +136,7 @@ def test_a_class_that_no_table_can_hold_is_refused_before_the_work(cells, tmp_pa
         ("x", {"n_folds": 70}, "24 images for 70 folds"),
         ("x", {"network": None, "from_model": "lr"}, "size_px: that of lr is 64, not 32; leave it out"),
         ("x", {"network": None, "size_px": None, "from_model": "lr", "intensity": "per-image"}, "of lr is absolute"),
-        ("x", {"network": None, "size_px": None, "from_model": "mitocheck", "intensity": "absolute"}, "is per-image"),
+        ("x", {"network": None, "size_px": None, "from_model": "mitocheck", "intensity": "absolute"}, "uses per-image"),
     ],
 )
 def test_what_cannot_be_asked_of_a_training_is_one_line_and_leaves_nothing(
@@ -246,9 +246,9 @@ def test_what_differs_from_a_stopped_training_is_named_and_its_state_kept(tmp_pa
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             begin(FACTS)
-        assert "nothing was stopped" in said[0] and len(said) == 1
+        assert "no stopped training" in said[0] and len(said) == 1
     state = tmp_path / ".m.training"
-    with pytest.raises(SettingError, match=f"kept in .*m.training, had other {named};") as refused:
+    with pytest.raises(SettingError, match=f"kept in .*m.training, differs in {named};") as refused:
         begin(FACTS | differs)
     assert "\n" not in str(refused.value) and (state / "fold0").is_dir()
     (state / "arguments.json").write_text("{")
@@ -266,7 +266,7 @@ def test_a_stopped_training_says_how_it_goes_on_and_a_finished_one_nothing_of_ti
         (tmp_path / "all" / "epochs").write_text("6")
         assert clock.line() == "6 of 6 epochs (all 6)"
         raise KeyboardInterrupt
-    assert "resume=True goes on" in said[-1] and str(tmp_path) in said[-1]
+    assert "run the same with resume=True" in said[-1] and str(tmp_path) in said[-1]
 
 
 def test_a_damaged_state_is_named(cells, tmp_path):

@@ -135,13 +135,13 @@ def test_what_a_table_carries_along_does_not_grow_with_it(tmp_path):
         (["path,label", *ROWS[:3], "S/1.tif,N/A"], r"line 5 has no path or no label \('S/1.tif', 'N/A'\)"),
         (["path,label", "G1/0.tif,G1", "./G1/0.tif,M"], "G1/0.tif has the label 'G1' in line 2 and 'M' in line 3"),
         (["path,label,group", "M/0.tif,M,a", "M/0.tif,M,b"], "M/0.tif has the group 'a' in line 2 and 'b' in line 3"),
-        (["path,label,Label", *ROWS], "two columns could be the label: label and Label; call the right one label"),
+        (["path,label,Label", *ROWS], "two columns could be the label: label and Label; rename the right one to label"),
         (["path,class,phase", *(f"{r},x" for r in ROWS)], "two columns could be the label: class and phase"),
         (["path,label,phase", *(f"{r[:6]},{k},G1" for k, r in enumerate(ROWS))], "two columns could be the label: l"),
         (["path,label", "~nobody/2.tif,G1", "M/0.tif,M"], r"~nobody/2.tif \(no such image under "),
         (["path,label", "~nobody/0.tif,G1", "M/0.tif,M"], r"~nobody/0.tif \(4 images have this name, .*cells/G1/0.tif"),
         (["path,label", "gone.tif,G1", "M/0.tif,M"], r"gone.tif \(no such image under .*cells\)"),
-        (["path,label", "G1/0.tif,S phase", "M/0.tif,S-phase"], "'S phase' and 'S-phase' differ by a blank, dash"),
+        (["path,label", "G1/0.tif,S phase", "M/0.tif,S-phase"], "'S phase' and 'S-phase' differ only by a blank, dash"),
         ([""], "the file is empty"),
         (["path,label"], "no rows"),
         (["path,label", "G1/0.tif,\0"], "not a text"),
@@ -304,13 +304,13 @@ def test_groups_that_differ_in_case_are_one(cells):
     ],
 )
 def test_labels_that_a_person_would_hardly_tell_apart_are_refused(cells, one, other):
-    with pytest.raises(DataError, match="differ by a blank, dash or spelling alone") as error:
+    with pytest.raises(DataError, match="differ only by a blank, dash or spelling") as error:
         load_dataset(manifest(cells, ["path,label", f"G1/0.tif,{one}", f"M/0.tif,{other}", "S/0.tif,else"]))
     assert repr(one) in one_line(error) and repr(other) in str(error.value)
 
 
 def test_a_decimal_comma_makes_no_class():
-    with pytest.raises(DataError, match="the labels '1' and '1,0' differ by"):
+    with pytest.raises(DataError, match="the labels '1' and '1,0' differ only by"):
         clean_names(pd.Series(["1", "1,0"]), "label", "list.csv")
 
 
@@ -349,21 +349,21 @@ def test_images_without_a_group_stand_alone_however_alike_their_names(tmp_path):
     rows = ["G1/c1.tif,G1,a", "G1/c_1.tif,G1,", "M/c01.tif,M,", "M/c 1.tif,M,a"]
     dataset = load_dataset(manifest(root, ["path,label,group", *rows]))
     assert len(set(dataset.groups)) == 3
-    assert dataset.notes == ("2 of 4 images are of no group: each stands for itself",)
+    assert dataset.notes == ("2 of 4 images have no group: each is a group of its own",)
 
 
 @pytest.mark.parametrize("column", ["slide", "Well", "donor_id", "groups", "Slide No.", "Mausnummer", "subject"])
 def test_a_column_that_reads_like_groups_is_named(cells, column):
     rows = [f"path,label,{column}", *(f"{r},{k % 2}" for k, r in enumerate(ROWS))]
     name = column.lower().replace(" ", "_")
-    note = f"the column {name} is not read: call it group, if nuclei that share it must not be parted"
+    note = f"the column {name} is not read: rename it to group, if nuclei that share it must stay together"
     assert load_dataset(manifest(cells, rows)).notes == (note,)
 
 
 def test_a_column_that_holds_several_groups_is_named(cells):
     rows = [f"{r},slide{k % 4},{'AB'[k % 2]},{k % 3},slide {k % 4}" for k, r in enumerate(ROWS)]
     dataset = load_dataset(manifest(cells, ["path,label,group,donor,reader,again", *rows]))
-    note = "the column donor is not read: call it group, if nuclei that share it must not be parted"
+    note = "the column donor is not read: rename it to group, if nuclei that share it must stay together"
     assert dataset.notes == (note,) and len(set(dataset.groups)) == 4
 
 
@@ -396,7 +396,7 @@ def test_columns_that_can_be_no_groups_are_not_named(cells):
 def test_files_that_tell_two_of_three_classes_apart_are_told_of(tmp_path, write, said):
     for k, c in enumerate("ABC" * 8):
         write(tmp_path / "c" / c, c == "B", k)
-    found = [note for note in load_dataset(tmp_path / "c").notes if note.endswith(": a model can tell them by it")]
+    found = [note for note in load_dataset(tmp_path / "c").notes if note.endswith("can tell them apart by it")]
     assert len(found) == bool(said)
     assert all(note.startswith(f"A and B differ in {said}") and ", and so does 1 more pair" in note for note in found)
 
@@ -409,7 +409,7 @@ def test_what_lies_here_under_the_name_of_a_set_is_meant_and_it_is_said(cells, m
     assert source_kind("simulated") == "simulated"
     cells.rename("simulated")
     assert source_kind("simulated") == "folder" and source_name("simulated") == "simulated"
-    assert load_dataset("simulated").notes[0].startswith("simulated is what lies here under this name")
+    assert load_dataset("simulated").notes[0].startswith("simulated is read from the path of this name")
 
 
 def test_spots_of_one_shape_and_other_brightness_may_be_of_two_classes(tmp_path):
@@ -462,7 +462,7 @@ def test_a_column_id_that_numbers_the_rows_names_no_nuclei(cells, ids):
 
 @pytest.mark.parametrize("name", ["None", "NA", "-", "n\u00adan", "#NAME?"])
 def test_a_name_that_says_that_there_is_no_class_is_none(tmp_path, name):
-    with pytest.raises(DataError, match="is no name of a class: in tables it says that there is none") as error:
+    with pytest.raises(DataError, match="cannot be the name of a class: in tables it means") as error:
         load_dataset(write_cells(tmp_path / "c", f"{name}/0.tif", "G1/0.tif", "M/0.tif"))
     one_line(error)
 
@@ -470,7 +470,7 @@ def test_a_name_that_says_that_there_is_no_class_is_none(tmp_path, name):
 @pytest.mark.parametrize("name", ["all", "found", "doubt"])
 def test_a_class_takes_no_name_by_which_tables_or_page_mean_something_else(tmp_path, name):
     """The coverage of one called all hid that over all; a report of one called found ended in an error."""
-    with pytest.raises(DataError, match=f"'{name}' is no name of a class") as error:
+    with pytest.raises(DataError, match=f"'{name}' cannot be the name of a class") as error:
         load_dataset(write_cells(tmp_path / "c", f"{name}/0.tif", "G1/0.tif", "M/0.tif"))
     one_line(error)
 
@@ -548,7 +548,7 @@ def test_split_and_slides_may_stand_above_the_classes_together(tmp_path):
 
 def test_slides_of_one_donor_that_folds_may_part_are_told_of(tmp_path):
     names = [f"{donor}/{slide}/{p}/0.tif" for donor in "AB" for slide in ("s1", "s2") for p in ("G1", "M")]
-    note = "e.g. A/s1; those of A may be parted, unless a table has it in a column group"
+    note = "e.g. A/s1; nuclei of A may be separated, unless a table has it in a column group"
     assert note in load_dataset(write_cells(tmp_path / "c", *names)).notes[-1]
 
 
@@ -616,15 +616,15 @@ def test_a_folder_of_a_class_of_which_nothing_is_read_is_told_of(cells):
         (cells / name).write_bytes(b"x")
     (cells / "linked").symlink_to(cells / "G1")
     assert load_dataset(cells).notes == (
-        "2 files of kinds that are not read are left out, e.g. EM/0.webp",
-        "no images are read of EM, linked, old, rest.zip: no class",
+        "2 files of formats that are not read are left out, e.g. EM/0.webp",
+        "no images are read from EM, linked, old, rest.zip: no class",
     )
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["G1/a.tif", "S/a.tif", "to_sort/a.tif"], "to sort: a folder of this name is no class"),
+        (["G1/a.tif", "S/a.tif", "to_sort/a.tif"], "to sort: a folder of this name is not a class"),
         (["id1/images/a.tif", "id1/masks/1.tif", "id2/images/a.tif"], "id1 holds masks/ beside images/: outlines"),
         (["images/a.tif", "masks/a.tif"], "it holds masks/ beside images/"),
         (["Bilder/a.tif", "Masken/a.tif"], "it holds Masken/ beside Bilder/"),
@@ -633,12 +633,12 @@ def test_a_folder_of_a_class_of_which_nothing_is_read_is_told_of(cells):
         (["img_dir/a.tif", "ann_dir/a.tif"], "it holds ann_dir/ beside img_dir/"),
         (["G1/a.tif", "G1/Cell masks/a.tif", "M/b.tif"], "G1 holds Cell masks/ beside a.tif"),
         (["G1/a.tif", "G1/a_cp_masks.tif", "M/b.tif"], "G1 holds a_cp_masks.tif beside a.tif"),
-        (["G1/a.tif", "S/a.tif", "unlabeled/a.tif"], "unlabeled: a folder of this name is no class"),
-        (["Training data/a.tif", "Test data/b.tif"], "test data, training data: a folder of this name is no class"),
-        (["G1/a.tif", "S/a.tif", "test/b.tif"], "test: a folder of this name is no class"),
-        (["G1/a.tif", "S/a.tif", "val/b.tif"], "val: a folder of this name is no class"),
-        (["G1/a.tif", "S/a.tif", "valid/b.tif"], "valid: a folder of this name is no class"),
-        (["train/a.tif", "test/b.tif"], "test, train: a folder of this name is no class"),
+        (["G1/a.tif", "S/a.tif", "unlabeled/a.tif"], "unlabeled: a folder of this name is not a class"),
+        (["Training data/a.tif", "Test data/b.tif"], "test data, training data: a folder of this name is not a class"),
+        (["G1/a.tif", "S/a.tif", "test/b.tif"], "test: a folder of this name is not a class"),
+        (["G1/a.tif", "S/a.tif", "val/b.tif"], "val: a folder of this name is not a class"),
+        (["G1/a.tif", "S/a.tif", "valid/b.tif"], "valid: a folder of this name is not a class"),
+        (["train/a.tif", "test/b.tif"], "test, train: a folder of this name is not a class"),
         (["train/G1/a.tif", "train/S/a.tif", "val/b.tif"], "1 images lie above the classes, e.g. val/b.tif"),
         (["a/x/1.tif", "a/y/1.tif", "b/x/1.tif"], "two classes|only one class"),
         (["red/tall/1.tif", "red/wide/1.tif", "blue/tall/1.tif", "blue/wide/1.tif"], "not clear whether blue, red or"),
@@ -697,13 +697,13 @@ def test_blank_and_tiny_pictures_are_no_nuclei(cells, shape, message):
     assert len(dataset) == 8 and any(message in note for note in dataset.notes)
     for path in cells.rglob("*.tif"):
         tifffile.imwrite(path, np.full((24, 24), 7, np.uint16))
-    with pytest.raises(DataError, match="so 8 others"):
+    with pytest.raises(DataError, match="and 8 more"):
         load_dataset(cells, on_error="skip")
 
 
 def test_a_picture_for_which_all_others_are_surrounded_is_named(cells):
     write_cell(cells / "S" / "wide.tif", 99, size=90)
-    note = "S/wide.tif is 90 px wide where most are 24: all are surrounded up to its width"
+    note = "S/wide.tif is 90 px wide where most are 24: all are padded to its width"
     assert load_dataset(cells).notes == (note,)
 
 
@@ -768,7 +768,7 @@ def test_copies_are_no_groups_that_were_stated(cells):
         write_cell(cells / PHASES[k % 4] / f"more{k}.tif", 100 + k)
     dataset = load_dataset(cells)
     assert len(set(dataset.groups)) == 38 and not dataset.has_stated_groups
-    assert "scores may flatter" in dataset.check_for_training()[-1]
+    assert "scores may be too high" in dataset.check_for_training()[-1]
     rows = [f"{r},slide{k % 2}" for k, r in enumerate(ROWS)]
     rows.append(f"M/again.tif,M,slide{1 - ROWS.index('M/0.tif,M') % 2}")
     stated = load_dataset(manifest(cells, ["path,label,group", *rows]))
@@ -810,13 +810,13 @@ def test_g1_and_g2_whose_labels_are_mixed_up_are_told_by_their_light():
     nuclei = load_dataset("simulated", size_px=32)
     assert not any("mixed up" in line for line in nuclei.check_for_training())
     swapped = replace(nuclei, labels=np.array([2, 1, 0, 3])[nuclei.labels])
-    assert any("called G2 have 0.6" in line and "mixed up" in line for line in swapped.check_for_training())
+    assert any("labelled G2 have 0.6" in line and "mixed up" in line for line in swapped.check_for_training())
 
 
 def test_a_set_without_groups_warns_that_scores_may_flatter(cells):
     for k in range(30):
         write_cell(cells / PHASES[k % 4] / f"more{k}.tif", 100 + k)
-    assert "scores may flatter" in load_dataset(cells).check_for_training()[-1]
+    assert "scores may be too high" in load_dataset(cells).check_for_training()[-1]
 
 
 def test_classes_that_lie_in_groups_of_their_own_are_told(cells):
@@ -824,7 +824,7 @@ def test_classes_that_lie_in_groups_of_their_own_are_told(cells):
     made = {"images": np.zeros((90, 1, 8, 8), np.float32), "labels": labels, "groups": slides, "marks": None}
     made |= {"classes": ("G1", "S", "M"), "sample_ids": np.arange(90).astype(str), "pixel_sizes_um": None}
     some = replace(load_dataset(cells), **made, stated_um=None)
-    said = "G1 and M differ in group (slide 0, slide 6), and so do 2 more pairs: a model can tell them by it"
+    said = "G1 and M differ in group (slide 0, slide 6), and so do 2 more pairs: a model can tell them apart by it"
     assert some.check_for_training() == (said,) and said in some.report()
     # Slides that hold all classes tell none, nor do groups of few cells, copies or none.
     mixed = np.tile([f"slide {k}" for k in range(3)], 30)

@@ -123,7 +123,7 @@ def test_places_that_are_read_wrongly_put_no_label_on_another_nucleus(plate, how
     wrong = table.copy()
     wrong[names] = np.stack(read(*table[names].to_numpy().T), axis=1)
     for on_error in ("raise", "skip"):
-        with pytest.raises(DataError, match=f"of its {len(table)} places mean a nucleus {how}; .*in px"):
+        with pytest.raises(DataError, match=f"of its {len(table)} places fit a nucleus {how}, but .*in px"):
             load(folder, wrong, on_error=on_error)
 
 
@@ -135,7 +135,7 @@ def test_places_of_another_picture_are_refused_though_many_mean_a_nucleus_by_cha
     assert len(right) > 4 * len(other)
     # As well where they are few among right ones, of other pictures.
     for table in (other, pd.concat([right, other])):
-        with pytest.raises(DataError, match=r"is not there; so .* others; give centroid_y_px, from the top"):
+        with pytest.raises(DataError, match=r"has no nucleus at .*; and .* more; give centroid_y_px, from the top"):
             load(folder, table, on_error="skip")
 
 
@@ -151,15 +151,15 @@ def test_numbers_alone_are_refused_since_a_mask_of_another_program_has_others(pl
     bare = table.assign(nucleus_id=table["nucleus_id"][::-1].to_numpy())
     for name in ("centroid_y_px", "centroid_x_px"):
         bare.loc[3:, name] = np.nan
-    assert "line 5 names a nucleus by its number alone" in refusal(folder, bare)
-    assert "line 2 names a nucleus by its number alone" in refusal(folder, table[["image", "nucleus_id", "label"]])
+    assert "line 5 names a nucleus only by its number" in refusal(folder, bare)
+    assert "line 2 names a nucleus only by its number" in refusal(folder, table[["image", "nucleus_id", "label"]])
 
 
 def test_a_table_most_of_whose_rows_mean_no_nucleus_is_refused(plate):
     folder, table = plate
     table.loc[: len(table) // 2, "centroid_x_px"] += 0.5 * 64
     table = table.drop(columns="nucleus_id")
-    with pytest.raises(DataError, match=r"is not there; so \d+ others"):
+    with pytest.raises(DataError, match=r"has no nucleus at .*; and \d+ more"):
         load(folder, table, on_error="skip")
 
 
@@ -341,7 +341,7 @@ def test_one_group_for_all_keeps_the_cells_of_an_image_together(plate):
     folder, table = plate
     dataset = load(folder, table.assign(group="plate 1"))
     assert sorted(set(dataset.groups)) == ["a.tif", "b.tif"]
-    assert any("all are of one group" in note for note in dataset.notes)
+    assert any("all nuclei have one group" in note for note in dataset.notes)
     # They were read together, and have one G1 peak all the same; so have those of a table without groups.
     for others in (table, table.assign(group=["", "NA"] * 16)):
         alone = load(folder, others)
@@ -403,7 +403,7 @@ def test_rows_that_mean_the_nucleus_of_another_or_contradict_themselves_are_told
     # The place is what counts: a number that stands twice takes no nucleus away.
     same = load(folder, table.assign(nucleus_id=1))
     assert len(same) == 32
-    assert same.notes == ("30 rows have another number than the nucleus at their place, which is taken (line 3)",)
+    assert same.notes == ("30 rows have another number than the nucleus at their place: the place counts (line 3)",)
 
 
 def test_cells_that_a_model_knows_are_known_again_beside_others_and_however_wide_they_are_cut(plate, tmp_path):
@@ -553,7 +553,7 @@ def test_rows_with_and_without_a_channel_may_mean_the_same_picture(two_channels)
     [
         ({"channel": "CY5"}, 'two.ome.tif: no channel matches "CY5" (its table says channel CY5) (choose one of 0 GFP'),
         ({"planes": "t 4"}, "two.ome.tif: it has no plane 4 (its table says t 4)"),
-        ({"planes": "t 0"}, "two.ome.tif: its table says t 0, but what is there is a single plane"),
+        ({"planes": "t 0"}, "two.ome.tif: its table says t 0, but the image has a single plane"),
         ({"planes": "the best"}, "two.ome.tif: the planes 'the best' of its table cannot be understood (write t 1"),
         ({"planes": "\u0661"}, "cannot be understood"),
     ],

@@ -57,7 +57,7 @@ def test_names_become_one_exactly_where_separators_or_case_part_them_and_it_is_s
     except DataError as error:
         # Refused only where labels differ by blanks, dashes or underscores alone.
         assert what == "label"
-        assert "differ by a blank" in str(error)
+        assert "differ only by a blank" in str(error)
         return
     keys = given_names.map(lambda name: clean(name).casefold())
     if what == "group":

@@ -207,7 +207,7 @@ def test_the_command_shows_licence_and_hash(server, monkeypatch, capsys):
 def test_a_broken_download_goes_on_where_it_stopped(server):
     server.files["/BBBC048v1.zip"] = bbbc048_archive()
     server.cut = 50_000
-    refused(match=r"run the command again: it goes on")
+    refused(match=r"run the command again: it continues")
     server.cut = None
     public.fetch("bbbc048", agree=True)
     (_, first), (_, second) = server.asked
@@ -219,7 +219,7 @@ def test_a_broken_download_goes_on_where_it_stopped(server):
 def test_parts_of_two_editions_are_not_joined(server):
     server.files["/BBBC048v1.zip"] = zipped({"other": b"x" * 9000})
     server.cut = 60
-    refused(match="goes on")
+    refused(match="continues")
     server.cut, server.files["/BBBC048v1.zip"] = None, bbbc048_archive()
     public.fetch("bbbc048", agree=True)
     assert len(load_dataset("bbbc048")) == 14
@@ -291,7 +291,7 @@ def test_an_archive_that_is_none_or_a_trap_is_refused_and_nothing_is_recorded(se
 def test_more_bytes_than_can_be_are_cut_off(server, monkeypatch):
     server.files["/BBBC048v1.zip"] = bbbc048_archive()
     monkeypatch.setitem(public.PUBLIC, "bbbc048", replace(public.PUBLIC["bbbc048"], most_bytes=1000))
-    refused(match="more than 1000 bytes come")
+    refused(match="sends over 1000 bytes")
 
 
 def test_without_a_network_the_steps_by_hand_are_named_and_work(server, monkeypatch):

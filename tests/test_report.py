@@ -315,7 +315,7 @@ def test_a_page_may_be_made_again_after_a_spreadsheet_had_its_numbers(tmp_path):
         ("dose", "-6", "the dose -6 is no amount"),
         ("dose", "inf", "dose"),
         ("call", "g1", "the call of row 3 is 'g1', none of G1, S, G2, M"),
-        ("condition", "Drug", "'drug' and 'Drug' differ by capitals, blanks or the like alone"),
+        ("condition", "Drug", "'drug' and 'Drug' differ only by capitals, blanks or the like"),
         ("dna_copies", None, "no column dna_copies"),
         ("edge_width_px", None, "no column edge_width_px"),
         ("prior", None, "no column prior"),
@@ -1067,7 +1067,7 @@ def test_replicates_are_told_apart_by_what_they_say_and_rows_without_a_condition
     table.to_csv(file, index=False)
     assert set(read_experiment([file], " Drug ").table["replicate"]) == {"1"}
     table.assign(replicate=["Rep1", "rep1"] * 5).to_csv(file, index=False)
-    with pytest.raises(DataError, match="the replicates 'Rep1' and 'rep1' differ by capitals, blanks or"):
+    with pytest.raises(DataError, match="the replicates 'Rep1' and 'rep1' differ only by capitals, blanks or"):
         read_experiment([file])
     table.assign(condition=["", "drug"] * 5).to_csv(file, index=False)
     experiment = read_experiment([file])

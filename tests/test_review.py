@@ -141,9 +141,7 @@ def test_nuclei_that_two_people_called_differently_are_counted_and_may_be_left_o
     one = [f"a.tif,{k},{label}\n" for k, label in enumerate(["S", "none", "M"], start=1)]
     two = ["a.tif,1,M\n", "a.tif,2,S\n", "a.tif,3,M\n"]
     (tmp_path / "both.csv").write_text("".join(["image,nucleus_id,label\n", *one, *two]))
-    with pytest.raises(
-        DataError, match=r"'S' in line 2 and 'M' in line 5; so 1 others; keep one row of each, or leave"
-    ):
+    with pytest.raises(DataError, match=r"'S' in line 2 and 'M' in line 5; and 1 more; keep one row of each, or leave"):
         review.read_labels(tmp_path / "both.csv")
     found, notes = review.read_labels(tmp_path / "both.csv", on_error="skip")
     assert found["nucleus_id"].tolist() == [3] and notes[-1].startswith("skipped a nucleus of a.tif has the label 'S'")

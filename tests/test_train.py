@@ -132,13 +132,13 @@ def test_a_stopped_training_goes_on_to_the_same_model(cells, trained, tmp_path):
         and done == dict.fromkeys(fitted, QUICK["epochs"])
         and not (tmp_path / "model").exists()
     )
-    with pytest.raises(SettingError, match="had other epochs"):
+    with pytest.raises(SettingError, match="differs in epochs"):
         train(cells, tmp_path / "model", **QUICK | {"epochs": 3}, resume=True)
     # The gates have fewer settings than networks, which is no other version.
-    with pytest.raises(SettingError, match="had other network"):
+    with pytest.raises(SettingError, match="differs in network"):
         train(cells, tmp_path / "model", **QUICK | {"network": "dna-content"}, resume=True)
     # Nuclei that the new folds hold out were trained on in the old ones.
-    with pytest.raises(SettingError, match="had other groups"):
+    with pytest.raises(SettingError, match="differs in groups"):
         train(replace(cells, groups=np.arange(96) // 3), tmp_path / "model", **QUICK, resume=True)
     assert Clock(print, state, 1).done() == done
     model = train(cells, tmp_path / "model", **QUICK, resume=True)
@@ -234,7 +234,7 @@ def test_strange_nuclei_are_told_by_a_model_of_ones_own(cells, trained):
 
 
 def test_groups_that_are_set_aside_stand_in_the_card(cells, tmp_path):
-    differ = "G1 and M differ in bits (8, 16): a model can tell them by it"
+    differ = "G1 and M differ in bits (8, 16): a model can tell them apart by it"
     grouped = replace(cells, groups=np.where(np.arange(96) % 24 < 12, "slide 1", "slide 2"), exported=(differ,))
     model = train(grouped, tmp_path / "model", **QUICK | {"n_folds": 3, "network": "dna-content"})
     assert differ in model.card["limits"]
@@ -339,8 +339,8 @@ def test_crops_that_overlap_stay_on_one_side_and_where_they_cannot_the_card_says
 @pytest.mark.parametrize(
     ("n_groups", "rare_in", "n_images", "by", "limit"),
     [(8, 4, 8, "both", ""), (8, 2, 8, "both", ""), (2, 2, 8, "images", "in fewer than 5 groups: "),
-     (8, 1, 16, "images", "fewer than 5 groups"), (2, 2, 2, "", r"scores may flatter\. 2 folds would part none"),
-     (16, 8, 8, "both", ""), (16, 8, 2, "groups", "Cells of one image were tested on")],
+     (8, 1, 16, "images", "fewer than 5 groups"), (2, 2, 2, "", r"scores may be too high\. With 2 folds none would"),
+     (16, 8, 8, "both", ""), (16, 8, 2, "groups", "Cells of one image are in training and test")],
 )  # fmt: skip
 def test_no_fold_parts_groups_where_a_class_is_rare_nor_images_where_groups_are_few(
     cells, n_groups, rare_in, n_images, by, limit
@@ -428,8 +428,8 @@ def test_classes_that_a_model_forgets_when_trained_further_without_them_are_told
     others, said = replace(some, images=np.clip(some.images + noise, 0, 1), **kept), []
     again = {"from_model": trained, "n_folds": 2, "epochs": 1, "device": "cpu", "say": said.append}
     limits = train(others, tmp_path / "further", **again).card["limits"]
-    assert all(any("No nuclei are of S, G2" in line for line in lines) for lines in (said, limits))
-    assert not any("No nuclei are of" in line for line in trained.card["limits"])
+    assert all(any("No nucleus is labelled S, G2" in line for line in lines) for lines in (said, limits))
+    assert not any("No nucleus is labelled" in line for line in trained.card["limits"])
 
 
 def test_an_evaluation_says_what_was_left_out_and_which_classes_are_not_there(broken):
@@ -545,7 +545,7 @@ def test_scores_of_other_nuclei_of_the_images_that_a_model_learned_from_are_told
     second = train(tmp_path / "second.csv", tmp_path / "next", **quick | {"network": None, "from_model": model},
                    say=said.append)  # fmt: skip
     assert second.card["scores"]["held_out"]["n"] == len(again.labels)
-    assert "model had learned from other nuclei of the same images: the scores flatter." in said
+    assert "model had learned from other nuclei of the same images: the scores are too high." in said
 
 
 def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_model(cells, tmp_path):
@@ -558,17 +558,17 @@ def test_gates_on_dna_content_are_trained_saved_loaded_and_predict_like_any_mode
     np.testing.assert_allclose(Runtime(model).probabilities(inputs), expected, atol=1e-12)
     found = predict(cells.images[30, 0], model=str(model.folder), kind="nucleus")
     assert found["call"].iloc[0] == cells.classes[expected[30].argmax()] == "S"
-    with pytest.raises(SettingError, match="fitted at once"):
+    with pytest.raises(SettingError, match="cannot be trained further"):
         train(cells, tmp_path / "x", **quick | {"network": None, "from_model": model.folder})
     command = ["train", "simulated", "--output", tmp_path / "x", "--from", model.folder]
-    assert str(CliRunner().invoke(app, list(map(str, command))).exception).startswith("from_model: dna-content is")
+    assert str(CliRunner().invoke(app, list(map(str, command))).exception).startswith("from_model: dna-content cannot")
     with pytest.raises(SettingError, match="between images"):
         train(cells, tmp_path / "x", **quick, intensity="per-image")
 
 
 def test_gates_without_an_amount_of_dna_are_refused_in_one_line():
     inputs = Inputs(np.zeros((4, 1, 8, 8), np.float32), np.full((4, 2), np.nan), ("dna_copies", "area_over_g1"))
-    with pytest.raises(DataError, match="none of the nuclei has an amount of DNA") as refused:
+    with pytest.raises(DataError, match="no nucleus has a known amount of DNA") as refused:
         DnaContentClassifier().fit(inputs, [0, 0, 1, 1])
     assert "\n" not in str(refused.value)
 

@@ -49,7 +49,7 @@ def load_dataset(data="simulated", size_px: int | None = 64, seed: int = 0, on_e
     else:
         entries, notes = folders.manifest_entries(path / MANIFEST if path.is_dir() else path, on_error)
     if str(data) in (*SIMULATED, *_PUBLIC):
-        notes.append(f"{data} is what lies here under this name, not the set that is called so")
+        notes.append(f"{data} is read from the path of this name, and is not the data set {data}")
     return files.load_files(path, source_name(path), entries, notes, size_px, on_error)
 
 
@@ -96,7 +96,7 @@ def source_kind(data) -> str:
 
         return "fields" if names_nuclei(path) else "manifest"
     if os.path.exists(path):
-        remedy = "give the folder with one sub-folder a class, or a table"
+        remedy = "give the folder with one sub-folder per class, or a table"
         raise DataError(path, "neither a folder nor a table (.csv, .tsv)", remedy)
     known = ", ".join((*SIMULATED, *_PUBLIC))
     raise SettingError(data, "no such data set, folder or file", f"use a path or one of {known}")

@@ -15,7 +15,7 @@ from cellcycle.files import whole_folder
 
 # Highest number of files in an archive, and highest ratio of unpacked to packed size: more is a decompression bomb.
 _MOST_MEMBERS, _MOST_SWELLING = 500_000, 200
-_AGAIN = "run the command again: it goes on where it stopped"
+_AGAIN = "run the command again: it continues where it stopped"
 
 
 def fetch_file(url: str, target: Path, known_hash: str | None, most_bytes: int) -> None:
@@ -80,9 +80,9 @@ def _download(url: str, target: Path, is_known: bool, most_bytes: int) -> None:
                     break
     if max(came, total) > most_bytes:
         part.unlink()
-        raise DataError(url, f"more than {most_bytes} bytes come", "look at the address: it is another file")
+        raise DataError(url, f"the server sends over {most_bytes} bytes", "look at the address: it is another file")
     if total > have and came != total:
-        raise DataError(url, f"{came} of {total} bytes came", _AGAIN)
+        raise DataError(url, f"only {came} of {total} bytes arrived", _AGAIN)
     tag_file.unlink()
 
 

@@ -69,7 +69,7 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     is_bare = table[["centroid_y_px", "centroid_x_px"]].isna().any(axis=1)
     if is_bare.any():
         # Masks of other programs number the nuclei differently from the segmentation here.
-        finding = f"line {is_bare.idxmax()} names a nucleus by its number alone, and each mask has numbers of its own"
+        finding = f"line {is_bare.idxmax()} names a nucleus only by its number, but each mask has numbers of its own"
         raise DataError(file, finding, _GIVE_PLACES)
     if "group" in table:
         table["group"], said = clean_names(table["group"], "group", file)
@@ -83,8 +83,8 @@ def load_fields(file: Path, name: str, size_px: int | None, on_error: str) -> Nu
     entries, said, wrong = _meant(table, fields)
     bad += unread + wrong
     if bad and (on_error == "raise" or are_others or not fields):
-        more = f"; so {len(bad) - 1} others" if len(bad) > 1 else ""
-        mend = "mend the rows (channel and planes say what is read of an image)"
+        more = f"; and {len(bad) - 1} more" if len(bad) > 1 else ""
+        mend = "correct the rows (channel and planes say what is read of an image)"
         remedy = f"put the images beside the table, {mend}" + ', or leave them out: on_error="skip"' * bool(fields)
         raise DataError(file, bad[0] + more, _GIVE_PLACES if are_others else remedy)
     slides = _grouped(entries, fields, together, notes)
@@ -170,7 +170,7 @@ def _grouped(entries: pd.DataFrame, fields: list[LabelledField], together: list[
     if len(set(entries["group"])) == 1 and len(set(own)) > 1:
         # A single group cannot be divided into folds, so the images become the groups.
         entries["group"] = own
-        notes.append("all are of one group: cells of one image are kept together instead")
+        notes.append("all nuclei have one group: cells of one image are kept together instead")
     return slides
 
 
@@ -210,13 +210,13 @@ def _meant(table: pd.DataFrame, fields: list[LabelledField]) -> tuple[pd.DataFra
     """
     lost, table = table[table["at"].isna()], table[table["at"].notna()].astype({"at": int})
     places = lost[["picture", "centroid_y_px", "centroid_x_px"]].itertuples(name=None)
-    bad = [f"line {line}: a nucleus at y {y:g}, x {x:g} of {fields[k].name} is not there" for line, k, y, x in places]
+    bad = [f"line {line}: {fields[k].name} has no nucleus at y {y:g}, x {x:g}" for line, k, y, x in places]
     meant = list(zip(table["picture"], table["at"], strict=True))
     is_repeat = table.duplicated(["picture", "at", "label"])
     numbers = [fields[k].nuclei.measured["nucleus_id"][at] for k, at in meant]
     doubtful = {
         "mean the nucleus of another row, and are left out": is_repeat,
-        "have another number than the nucleus at their place, which is taken":
+        "have another number than the nucleus at their place: the place counts":
             ~is_repeat & ((table["nucleus_id"] - numbers).abs() > 0),
     }  # fmt: skip
     notes = [f"{is_so.sum()} rows {said} (line {is_so.idxmax()})" for said, is_so in doubtful.items() if is_so.any()]
@@ -249,7 +249,7 @@ def _near_middles(file: Path, fields: list[LabelledField], table: pd.DataFrame) 
     for n_of in n_near.sum(axis=0):
         k = n_of.argmax()
         if n_of[k] > max(2 * n_of[0], n_rows / 2):
-            finding = f"{n_of[k]} of its {n_rows} places mean a nucleus {hows[k]}; as they are, {n_of[0]} do"
+            finding = f"{n_of[k]} of its {n_rows} places fit a nucleus {hows[k]}, but only {n_of[0]} as they are"
             raise DataError(file, finding, _GIVE_PLACES)
     return n_near[:, 0, 0].tolist()
 

@@ -47,7 +47,7 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
         is_single = entries["group"] == ""
         entries["group"] = entries["group"].where(~is_single, "single:" + entries["sample_id"])
         if is_single.any():
-            notes.append(f"{is_single.sum()} of {len(entries)} images are of no group: each stands for itself")
+            notes.append(f"{is_single.sum()} of {len(entries)} images have no group: each is a group of its own")
     said = stated(entries)
     for k, path in enumerate(entries["path"]):
         try:
@@ -65,7 +65,7 @@ def load_files(source, name, entries: pd.DataFrame, notes, size_px, on_error) ->
         raise DataError(source, finding, remedy)
     odd = _odd_ones(planes, entries["sample_id"])
     if odd and (on_error == "raise" or len(odd) == len(planes)):
-        finding = "; ".join(odd.values()) if len(odd) <= 2 else f"{next(iter(odd.values()))}; so {len(odd) - 1} others"
+        finding = "; ".join(odd.values()) if len(odd) <= 2 else f"{next(iter(odd.values()))}; and {len(odd) - 1} more"
         raise DataError(source, finding, f"remove such pictures, {_MEND_FIELDS}")
     planes = {k: plane for k, plane in planes.items() if k not in odd}
     _refuse_fields(source, planes, entries["sample_id"])
@@ -105,11 +105,11 @@ def class_order(source, labels) -> tuple[str, ...]:
     """
     names = set(labels)
     if no_class := sorted(filter(says_nothing, names)):
-        finding = f"{no_class[0]!r} is no name of a class: in tables it says that there is none"
-        raise DataError(source, finding, "call the class otherwise, or leave its images out")
+        finding = f"{no_class[0]!r} cannot be the name of a class: in tables it means that there is none"
+        raise DataError(source, finding, "rename the class, or leave its images out")
     if taken := sorted(names & _TAKEN):
-        finding = f"{taken[0]!r} is no name of a class: tables and the page call something else so"
-        raise DataError(source, finding, "call it otherwise")
+        finding = f"{taken[0]!r} cannot be the name of a class: tables and the page use it otherwise"
+        raise DataError(source, finding, "rename the class")
     if not names:
         raise DataError(source, "nothing has a class", "give images of two or more classes")
     others = names - set(PHASES)
@@ -152,7 +152,7 @@ def _much_wider(pictures, names) -> list[str]:
     if widths[widest] <= _MUCH_WIDER * usual:
         return []
     said = f"{names.iloc[widest]} is {widths[widest]} px wide where most are {usual:.0f}"
-    return [f"{said}: all are surrounded up to its width"]
+    return [f"{said}: all are padded to its width"]
 
 
 def counted(said) -> list[str]:
@@ -239,7 +239,7 @@ def _to_one_pixel_size(pictures, sizes_um: np.ndarray):
     if not len(known):
         return pictures, sizes_um, []
     if np.allclose(known, known[0], rtol=0.01):
-        note = f"{n_unknown} of {len(sizes_um)} files do not say their pixel size"
+        note = f"{n_unknown} of {len(sizes_um)} files do not state their pixel size"
         return pictures, sizes_um, [note] if n_unknown else []
     differ = f"pixel sizes differ ({known.min():.3g} to {known.max():.3g} um)"
     if n_unknown:

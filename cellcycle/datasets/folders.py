@@ -54,17 +54,17 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     remedy = f"give the table {tables[0]} in it, or " if tables else ""
     if not paths:
         found = f"no images in sub-folders, {len(loose)} in no folder" if loose else "no images in sub-folders"
-        raise DataError(folder, found, remedy + "put the images in one sub-folder a class, e.g. G1/ S/ G2/ M/")
+        raise DataError(folder, found, remedy + "put the images in one sub-folder per class, e.g. G1/ S/ G2/ M/")
     _refuse_outlines(folder, paths, remedy)
     level, notes = _class_level(folder, paths, _names(paths))
     if unread:
-        notes.append(f"{len(unread)} files of kinds that are not read are left out, e.g. {unread[0]}")
+        notes.append(f"{len(unread)} files of formats that are not read are left out, e.g. {unread[0]}")
     if loose:
         notes.append(f"{len(loose)} images lie in no class folder and are left out, e.g. {loose[0]}")
     shallow = [p for p in paths if len(p) <= level + 1]
     if shallow:
         finding = f"{len(shallow)} images lie above the classes, e.g. {'/'.join(shallow[0])}"
-        raise DataError(folder, finding, "put them in a class folder, or take them away")
+        raise DataError(folder, finding, "put them in a class folder, or remove them")
     notes += _without_images(folder, paths, level)
     entries = pd.DataFrame({"label": [_as_text(p[level]) for p in paths], "path": [folder.joinpath(*p) for p in paths]})
     entries["sample_id"] = [shown("/".join(p)) for p in paths]
@@ -83,7 +83,7 @@ def folder_entries(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         entries["group"] = ["/".join(p[k] for k in telling if k < len(p) - 1) for p in paths]
         where = " and ".join(["above"] * (telling[0] < level) + ["below"] * (telling[-1] > level))
         wide, _, is_part = (group := next(filter(None, entries["group"]))).partition("/")
-        more = f"; those of {wide} may be parted, unless a table has it in a column group" if is_part else ""
+        more = f"; nuclei of {wide} may be separated, unless a table has it in a column group" if is_part else ""
         said.append(f"groups are the folders {where} the classes, e.g. {group}{more}")
     return entries, notes + said
 
@@ -104,7 +104,7 @@ def _without_images(folder: Path, paths, level: int) -> list[str]:
         and one.name[0] not in "._@$"
         and word(one.name) not in classes
     ]
-    return [f"no images are read of {', '.join(empty[:4])}{', ...' * (len(empty) > 4)}: no class"] if empty else []
+    return [f"no images are read from {', '.join(empty[:4])}{', ...' * (len(empty) > 4)}: no class"] if empty else []
 
 
 def _once_each(source: Path, entries: pd.DataFrame, is_folder: bool) -> tuple[pd.DataFrame, list[str]]:
@@ -154,7 +154,7 @@ def manifest_entries(file: Path, on_error: str = "raise") -> tuple[pd.DataFrame,
         notes.append(f"{len(moved)} images are found by their names, not where the table says: {moved[0]}")
     places = [name for name in table.attrs["header"] if _PLACE.search(name)]
     if places and found["file"].drop(table.attrs["repeats"], errors="ignore").duplicated().any():
-        finding = f"images stand in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
+        finding = f"images occur in several rows, and {', '.join(places[:4])} may tell their nuclei apart"
         # The folder was given, which reads the manifest as a list of images; the table itself is read as fields.
         is_here = {"centroid_y_px", "centroid_x_px"} <= set(places)
         remedy = (
@@ -212,7 +212,7 @@ def _refuse_outlines(folder: Path, paths, remedy: str) -> None:
         beside += [(others[0], name) for name in folders if others]
         if beside:
             finding = f"{'/'.join(where) or 'it'} holds {beside[0][1]} beside {beside[0][0]}: outlines, not classes"
-            remedy += "put crops of nuclei in one sub-folder a class, or label the nuclei in a table"
+            remedy += "put crops of nuclei in one sub-folder per class, or label the nuclei in a table"
             raise DataError(folder, finding, remedy)
 
 
@@ -244,8 +244,8 @@ def _class_level(folder: Path, paths, names: list[list[str]]) -> tuple[int, list
     wrong = splits if is_split else []
     wrong += [name for name in names[level] if _NO_CLASS.fullmatch(name) or is_outlines(name)]
     if wrong:
-        finding = f"{', '.join(wrong)}: a folder of this name is no class"
-        raise DataError(folder, finding, "have one sub-folder a class, and nothing else beside these")
+        finding = f"{', '.join(wrong)}: a folder of this name is not a class"
+        raise DataError(folder, finding, "keep one sub-folder per class, and nothing else beside them")
     classes = set(names[level])
     for p in (p for p in paths if len(p) > level + 1):
         inner = [name for k, name in enumerate(p[:-1]) if k != level and word(name) in classes]

@@ -187,8 +187,8 @@ def read_stated(path, said_channel: str, said_planes: str, channel=None, plane=N
         finding = f"{n_alike} of its channels are called {channel}, as its table says"
         raise ImageError(path, finding, "write the index of the channel, from 0, in the column channel")
     if by_planes and not said_planes.isdecimal() and not found.planes.casefold().startswith(said_planes.casefold()):
-        finding = f"its table says {said_planes}, but what is there is {found.planes or 'a single plane'}"
-        raise ImageError(path, finding, "give the image that was meant, or mend the column planes")
+        finding = f"its table says {said_planes}, but the image has {found.planes or 'a single plane'}"
+        raise ImageError(path, finding, "give the image that was meant, or correct the column planes")
     return found
 
 

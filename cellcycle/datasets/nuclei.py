@@ -174,7 +174,7 @@ class NucleusDataset:
         said = [f"classes of fewer than {FEW} images, whose scores say little: {few}"] if few else []
         if not self.has_stated_groups:
             said.append(
-                "no groups are known: cells of one slide may be trained on and tested on, so that scores may flatter; "
+                "no groups are known: cells of one slide may be in training and test, so that scores may be too high; "
                 "name the slides in a column group, or in folders above the classes"
             )
         return (*said, *self.told_by_groups, *self._told_by_light())
@@ -188,7 +188,7 @@ class NucleusDataset:
         one, two = (np.median(light[self.labels == self.classes.index(name)]) for name in ("G1", "G2"))
         if one <= 0 or two >= _LEAST_OF_G1 * one:
             return ()
-        said = f"nuclei called G2 have {two / one:.2f} of the light of those called G1, and should have twice as much"
+        said = f"nuclei labelled G2 have {two / one:.2f} times the light of G1, but should have twice as much"
         return (f"{said}: are the labels mixed up?",)
 
     @property
@@ -245,7 +245,7 @@ def difference(labels, values, name: str, least_share: float = 0.5) -> str:
         return ""
     pair, of = told[0]
     more = {1: "", 2: ", and so does 1 more pair"}.get(len(told), f", and so do {len(told) - 1} more pairs")
-    return f"{' and '.join(pair)} differ in {name} ({', '.join(of.idxmax())}){more}: a model can tell them by it"
+    return f"{' and '.join(pair)} differ in {name} ({', '.join(of.idxmax())}){more}: a model can tell them apart by it"
 
 
 def _tells(counts: pd.DataFrame, least_share: float) -> bool:

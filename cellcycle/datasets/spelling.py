@@ -50,8 +50,8 @@ def refuse_twins(source, what: str, names) -> None:
     for name in dict.fromkeys(names):
         meant = meaning_of_group(name), tuple(_SIGN.findall(name.translate(_DASHES)))
         if (other := spelled.setdefault(meant, name)) != name:
-            finding = f"the {what}s {other!r} and {name!r} differ by capitals, blanks or the like alone"
-            raise DataError(source, finding, "write them alike, or as two names")
+            finding = f"the {what}s {other!r} and {name!r} differ only by capitals, blanks or the like"
+            raise DataError(source, finding, "write them alike, or as clearly different names")
 
 
 def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[str]]:
@@ -63,13 +63,13 @@ def clean_names(names: pd.Series, what: str, source) -> tuple[pd.Series, list[st
     cleaned, notes = names.map(clean).str.strip(" ;,").str.replace(r"^([\'\"])(.*)\1$", r"\2", regex=True), []
     n_mended = int((cleaned != names).sum())
     if n_mended:
-        notes.append(f"blanks and invisible characters were taken off {n_mended} {what}s")
+        notes.append(f"blanks and invisible characters were removed from {n_mended} {what}s")
     is_label, seen = what == "label", {}
     for name in cleaned.unique() if is_label else ():
         other = seen.setdefault(_meaning(name), name)
         if other.casefold() != name.casefold():
-            finding = f"the labels {other!r} and {name!r} differ by a blank, dash or spelling alone"
-            raise DataError(source, finding, "give one class one name, or two classes names that differ")
+            finding = f"the labels {other!r} and {name!r} differ only by a blank, dash or spelling"
+            raise DataError(source, finding, "write one class in one way, and two classes clearly differently")
     spelling = _one_spelling(cleaned) | _as_phases(cleaned) if is_label else _one_spelling(cleaned, meaning_of_group)
     for old, new in sorted(spelling.items()):
         notes.append(f"{what} {old!r} ({(cleaned == old).sum()}) is read as {new!r}")

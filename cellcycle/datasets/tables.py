@@ -41,7 +41,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
     separator = max(headers, key=lambda separator: len(_places(headers[separator], columns)))
     rows, places = [*headers[separator], *readings[separator]], _places(headers[separator], columns)
     if not rows:
-        raise DataError(file, "the file is empty", "list one image a row, below a header")
+        raise DataError(file, "the file is empty", "list one image per row, below a header")
     if is_all:
         notes += _others(file, _header(rows), columns)
     missing = [name for name in required if name not in places]
@@ -55,7 +55,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
         said = ({clean(cells[k]) if k < len(cells) else "" for k in at} for _, cells in rows[1:])
         if any(len(different) > 1 for different in said):
             one, two = (clean(rows[0][1][k]) for k in at[:2])
-            remedy = f"call the right one {column}, the other otherwise"
+            remedy = f"rename the right one to {column}, and the other to another name"
             raise DataError(file, f"two columns could be the {column}: {one} and {two}", remedy)
     width, kept, same = len(rows[0][1]), {}, {}
     for line, cells in rows[1:]:
@@ -67,7 +67,7 @@ def read_table(file: Path, columns: dict[str, tuple[str, ...]], required: tuple[
         same.setdefault(tuple(cells), line)
         kept[line] = [from_cell(cells[at[0]]) if at[0] < len(cells) else "" for at in places.values()]
     if not kept:
-        raise DataError(file, "no rows below the header", "list one image a row")
+        raise DataError(file, "no rows below the header", "list one image per row")
     table = pd.DataFrame.from_dict(kept, orient="index", columns=list(places), dtype=str)
     # pandas copies `attrs` at every selection from the table, so nothing as long as the table may be in it.
     repeats = sorted(kept.keys() - same.values())
@@ -89,7 +89,7 @@ def _rows(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[str
                 header = header or cells
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise DataError(file, f"line {reader.line_num} is not readable as CSV ({error})", "save it anew") from error
+        raise DataError(file, f"line {reader.line_num} is not readable as CSV ({error})", "save it again") from error
 
 
 def _others(file: Path, names: list[str], known) -> list[str]:
@@ -97,7 +97,7 @@ def _others(file: Path, names: list[str], known) -> list[str]:
     unknown = []
     for name, n in Counter(filter(None, names)).items():
         if n > 1 and name in known:
-            raise DataError(file, f"the column {name} stands there {n} times", "keep one of them")
+            raise DataError(file, f"the column {name} occurs {n} times", "keep one of them")
         if name not in known:
             unknown.append(name[:40])
             near = difflib.get_close_matches(name, known, 1, 0.75)
@@ -155,9 +155,9 @@ def decoded(file: Path) -> tuple[str, list[str]]:
     try:
         raw = file.read_bytes()
     except OSError as error:
-        raise DataError(file, f"cannot be read ({error.strerror})", "check the path and its rights") from error
+        raise DataError(file, f"cannot be read ({error.strerror})", "check path and permissions") from error
     if raw.startswith(b"PK\x03\x04"):
-        raise DataError(file, "a workbook or an archive, not text", "save the sheet as CSV")
+        raise DataError(file, "it is a workbook or an archive, not text", "save the sheet as CSV")
     encodings = ("utf-16",) if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else ("utf-8-sig", "cp1252")
     if b"\0" in raw[:2]:
         encodings = ("utf-16-le" if raw[1:2] == b"\0" else "utf-16-be",)
@@ -189,7 +189,7 @@ def drop_repeats(file: Path, table: pd.DataFrame, keys, columns: tuple[str, ...]
     n_repeats = len(kept) - len(first)
     notes = [f"{n_repeats} rows repeat another and are left out"] if n_repeats else []
     if doubtful:
-        finding = next(iter(doubtful.values())) + (f"; so {len(doubtful) - 1} others" if len(doubtful) > 1 else "")
+        finding = next(iter(doubtful.values())) + (f"; and {len(doubtful) - 1} more" if len(doubtful) > 1 else "")
         if on_error == "raise" or len(doubtful) == len(first):
             rest = ', or leave such ones out: on_error="skip"' * (len(doubtful) < len(first))
             raise DataError(file, finding, f"keep one row of each{rest}")
@@ -202,10 +202,10 @@ def other_groups(table: pd.DataFrame) -> list[str]:
     found = table.attrs["like_groups"]
     if not found:
         return []
-    one = f"the column {found[0]} is not read: call it" if len(found) == 1 else (
-        f"the columns {', '.join(found)} are not read: call one of them"
+    one = f"the column {found[0]} is not read: rename it to" if len(found) == 1 else (
+        f"the columns {', '.join(found)} are not read: rename one of them to"
     )  # fmt: skip
-    return [f"{one} group, if nuclei that share it must not be parted"]
+    return [f"{one} group, if nuclei that share it must stay together"]
 
 
 def _short(text: str) -> str:

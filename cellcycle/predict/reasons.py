@@ -20,7 +20,8 @@ REASON_WORDS = {
     "nuclei with more DNA than G2",
     "same_field": "another image, or part of this one, shows it too: a channel, plane, copy or time of one field",
     ONE_PEAK: "its DNA histogram has one peak, G1 or G2, or no G1 peak: predict it with its control to know which",
-    MANY_MITOSES: "its field has more mitoses than a growing culture; if arrested in M: predict with --prior equal",
+    MANY_MITOSES: "its field has more mitoses than a growing culture; if arrested in M: cellcycle predict "
+    "--prior equal",
     why.BY_MARGIN: "its crop has no known scale and is read alone, or is unlike those of training: another margin may "
     "change the call",
     why.BY_FEW: "its field has few nuclei and no pixel size: if all are in one phase, they may be called another",

@@ -73,7 +73,7 @@ class DnaContentClassifier(ClassifierMixin, BaseEstimator):
         values = self._measure(X)
         found = np.isfinite(values).all(axis=1) & (values > 0).all(axis=1)
         if not found.any():
-            finding = "none of the nuclei has an amount of DNA: none was found, or their fields show no G1 peak"
+            finding = "no nucleus has a known amount of DNA: none was found, or the fields show no G1 peak"
             raise DataError("nuclei", finding, "give crops under one exposure, or fields of 60 nuclei or more")
         features = np.log(values[found])
         self.channels_, self.size_px_ = X.shape[1], X.shape[-1]

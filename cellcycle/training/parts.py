@@ -106,7 +106,7 @@ def folds_of(dataset: NucleusDataset, marks: np.ndarray, n_folds: int, seed: int
             return parts, limits
         fewer = len(np.unique(units))
         could = 1 < fewer < n_folds and _kept_whole(units, labels, fewer, seed)
-        limits.append(limit + (f" {fewer} folds would part none." if could else ""))
+        limits.append(limit + (f" With {fewer} folds none would be split." if could else ""))
     units = joined(marks)
     is_single = len(np.unique(units)) == len(units)
     parts = stratified_folds(labels, n_folds, 1, seed, None if is_single else units, dataset.classes)
@@ -117,11 +117,11 @@ def folds_of(dataset: NucleusDataset, marks: np.ndarray, n_folds: int, seed: int
 
 def _together(dataset: NucleusDataset, n_folds: int) -> Iterator[tuple[np.ndarray, str]]:
     """Yield units (N,) to keep together, the largest first, each with the limitation if folds divide it."""
-    few = f"A class lies in fewer than {n_folds} groups: cells of one were tested on, scores may flatter."
+    few = f"A class lies in fewer than {n_folds} groups: cells of one are in training and test, scores may be too high."
     if dataset.fields:
         images = np.array([one.image for one in dataset.fields])[dataset.places[:, 0]]
         n_images, n_groups = len(np.unique(images)), len(np.unique(dataset.groups))
-        of_image = "Cells of one image were tested on: the scores flatter."
+        of_image = "Cells of one image are in training and test: the scores are too high."
         # Groups may be parts of one image, which share its illumination.
         both = joined(np.column_stack([dataset.groups, images]))
         yield both, of_image if n_groups > n_images else few
@@ -133,7 +133,7 @@ def _together(dataset: NucleusDataset, n_folds: int) -> Iterator[tuple[np.ndarra
     if dataset.has_stated_groups:
         yield dataset.groups, few
     if len(np.unique(pieces := overlapping(dataset.images))) < len(pieces):
-        yield pieces, "Crops overlap so much that folds part some that share pixels: the scores flatter."
+        yield pieces, "Crops overlap so much that some in training and test share pixels: the scores are too high."
 
 
 def _kept_whole(units: np.ndarray, labels: np.ndarray, n_folds: int, seed: int) -> list[Fold]:
@@ -174,10 +174,10 @@ def _begin_or_go_on(folder: Path, text: str, resume: bool, say: Callable[[str], 
         if "arguments" not in differs[0] and differs[0] not in before:
             finding = f"the training that was stopped, kept in {folder}, was begun by another version of cellcycle"
             raise SettingError("resume", finding, "go on with that one, or leave resume=True out: it is deleted then")
-        finding = f"the training that was stopped, kept in {folder}, had other {differs[0].removeprefix('--')}"
-        raise SettingError("resume", finding, "give the same; leaving resume=True out would begin anew and delete it")
+        finding = f"the training that was stopped, kept in {folder}, differs in {differs[0].removeprefix('--')}"
+        raise SettingError("resume", finding, "give the same; without resume=True training begins anew and deletes it")
     if resume:
-        say(f"resume=True: nothing was stopped ({folder} is not there), so all begins anew")
+        say(f"resume=True: there is no stopped training ({folder} does not exist), so it begins anew")
     for old in kept:
         shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink()
     with whole_file(file) as work:
@@ -213,7 +213,7 @@ class Clock:
         self._ended.set()
         self._thread.join()
         if kind is KeyboardInterrupt:
-            self.say(f"stopped; what was done is kept in {self.state}: the same again with resume=True goes on")
+            self.say(f"stopped; what was done is kept in {self.state}: to continue, run the same with resume=True")
 
     def done(self) -> dict[str, int]:
         """Return the number of epochs done in each training."""

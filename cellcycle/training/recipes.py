@@ -49,7 +49,7 @@ def inputs_asked(size_px, intensity, start) -> tuple[int, str]:
     check_choice("intensity", intensity or own["intensity"], INTENSITIES)
     for name, value in (("size_px", size_px), ("intensity", intensity)):
         if start is not None and value not in (None, own[name]):
-            raise SettingError(name, f"that of {start.name} is {own[name]}, not {value}", "leave it out")
+            raise SettingError(name, f"{start.name} uses {own[name]}, not {value}", "leave it out")
     return size_px or own["size_px"], intensity or own["intensity"]
 
 
@@ -58,7 +58,7 @@ def settings_asked(network, epochs, device: str, start) -> dict:
     made = BEST | {"views": ("shape",), "moves": True, "epochs": None}
     if DNA_CONTENT in (network, start and start.card["network"]["network"]):
         if start is not None:
-            raise SettingError("from_model", f"{DNA_CONTENT} is fitted at once, not trained further", "train it anew")
+            raise SettingError("from_model", f"{DNA_CONTENT} cannot be trained further", "train it anew")
         return {"network": network, "views": ("measured",), "epochs": 1, "device": "cpu"}
     if start is not None:
         if network not in (None, start.card["network"]["network"]):
