@@ -134,8 +134,8 @@ def test_a_class_that_no_table_can_hold_is_refused_before_the_work(cells, tmp_pa
         ("x", {"size_px": "32"}, "size_px"),
         ("x", {"n_jobs": 1.5}, "n_jobs"),
         ("x", {"n_folds": 70}, "24 images for 70 folds"),
-        ("x", {"network": None, "from_model": "lr"}, "size_px: that of lr is 64, not 32; leave it out"),
-        ("x", {"network": None, "size_px": None, "from_model": "lr", "intensity": "per-image"}, "of lr is absolute"),
+        ("x", {"network": None, "from_model": "lr"}, "size_px: lr uses 64, not 32; leave it out"),
+        ("x", {"network": None, "size_px": None, "from_model": "lr", "intensity": "per-image"}, "lr uses absolute"),
         ("x", {"network": None, "size_px": None, "from_model": "mitocheck", "intensity": "absolute"}, "uses per-image"),
     ],
 )

@@ -223,7 +223,7 @@ def test_a_well_of_two_times_counts_for_each_and_what_is_pooled_is_told(tmp_path
     write_report(tmp_path / "r.html", experiment, [tmp_path / "t.csv"])
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "wells of several conditions" in page and "cell line differs within 0h" in page
-    assert "counts anew" not in page
+    assert "counts again" not in page
 
 
 TIMES = [
@@ -312,9 +312,9 @@ def test_a_page_may_be_made_again_after_a_spreadsheet_had_its_numbers(tmp_path):
     ("name", "text", "finding"),
     [
         ("dose", "0,1", "dose of row 3 is '0,1'"),
-        ("dose", "-6", "the dose -6 is no amount"),
+        ("dose", "-6", "the dose -6 is not an amount"),
         ("dose", "inf", "dose"),
-        ("call", "g1", "the call of row 3 is 'g1', none of G1, S, G2, M"),
+        ("call", "g1", "the call of row 3 is 'g1', not one of G1, S, G2, M"),
         ("condition", "Drug", "'drug' and 'Drug' differ only by capitals, blanks or the like"),
         ("dna_copies", None, "no column dna_copies"),
         ("edge_width_px", None, "no column edge_width_px"),
@@ -372,7 +372,7 @@ def test_a_column_of_a_map_that_one_of_several_tables_has_is_empty_in_the_others
     assert table[["slide", "time"]].drop_duplicates().to_numpy().tolist() == [["s1", "1"], ["", ""]]
 
 
-@pytest.mark.parametrize(("spoilt", "remedy"), [("DMSO", "name another control"), ("DMSO|drug", "nor has another")])
+@pytest.mark.parametrize(("spoilt", "remedy"), [("DMSO", "name another control"), ("DMSO|drug", "no condition has")])
 def test_a_control_without_nuclei_is_told_from_a_table_without_any(tmp_path, spoilt, remedy):
     parts = [nuclei_of(CONTROL, 10, k, (f"A0{k + 1}",), name) for k, name in enumerate(("DMSO", "drug"))]
     table = pd.concat(parts)
@@ -508,8 +508,8 @@ def test_the_page_says_where_peaks_are_too_broad_for_a_fitted_share(tmp_path):
     write_report(tmp_path / "r.html", read_experiment([tmp_path / "t.csv"]), [tmp_path / "t.csv"])
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "G2 and M fitted" in page and S_BY_DNA in page
-    assert "fitted to them are no surer than counted ones, in B01" in page
-    assert "0.80 to 1.10 of its mean, taken out of the DNA of 2 images" in page
+    assert "fitted shares of S are no more reliable than counted ones, in B01" in page
+    assert "0.80 to 1.10 of its mean, removed from the DNA of 2 images" in page
 
 
 def test_the_page_says_where_phases_are_told_without_a_peak_of_dna(tmp_path):
@@ -518,7 +518,7 @@ def test_the_page_says_where_phases_are_told_without_a_peak_of_dna(tmp_path):
     pd.concat(rows).to_csv(tmp_path / "table.csv", index=False)
     experiment = read_experiment(tmp_path / "table.csv")
     text = summary(all_numbers(experiment, n_samples=0), experiment)
-    assert "no G1 peak could be told, so that larger nuclei, of other cells too, may pass for G2, in B01<" in text
+    assert "no G1 peak was found, so that larger nuclei, also of other cells, may be called G2, in B01<" in text
 
 
 def test_an_interval_of_wells_that_differ_holds_what_one_of_single_cells_would_not():
@@ -882,11 +882,11 @@ def test_what_is_no_well_is_on_no_map_of_a_plate(tmp_path):
 @pytest.mark.parametrize(
     ("wells_of", "finding"),
     [
-        ({("x", "DMSO"): "AB", ("y", "drug"): "CD"}, "stands on other {} than the control"),
-        ({("x", "DMSO"): "AB", ("x", "drug"): "CD", ("y", "drug"): "A"}, "stands on other {} than the control"),
+        ({("x", "DMSO"): "AB", ("y", "drug"): "CD"}, "lies on other {} than the control"),
+        ({("x", "DMSO"): "AB", ("x", "drug"): "CD", ("y", "drug"): "A"}, "lies on other {} than the control"),
         (
             {("x", "DMSO"): "ABC", ("y", "DMSO"): "A", ("x", "drug"): "D", ("y", "drug"): "BCD"},
-            "is shared out over the {} otherwise than the control",
+            "is distributed over the {} differently from the control",
         ),
         ({("x", "DMSO"): "AB", ("y", "DMSO"): "AB", ("x", "drug"): "CD", ("y", "drug"): "C"}, ""),
     ],
@@ -899,7 +899,7 @@ def test_a_condition_that_does_not_share_its_plates_with_the_control_is_told(tmp
     grouped = table.assign(plate="", well="")
     for named, what in ((table, "plates"), (grouped, "groups that are read together")):
         named.to_csv(tmp_path / "t.csv", index=False)
-        told = [f"{finding.format(what)}, so that this may be why they differ: drug"] if finding else []
+        told = [f"{finding.format(what)}, which may be why they differ: drug"] if finding else []
         assert _on_other_plates(read_experiment([tmp_path / "t.csv"], "DMSO")) == told
     assert _on_other_plates(read_experiment([tmp_path / "t.csv"])) == []
 
@@ -923,7 +923,7 @@ def test_tables_that_do_not_belong_together_are_refused_in_one_line(tmp_path, pl
     shutil.copy(plate, tmp_path / "again.csv")
     for name, finding in (
         ("model", "its model is nagao6"),
-        ("prior", "prior of its field images is culture, of .* it is equal"),
+        ("prior", "prior of its field images is culture, but in .* it is equal"),
         ("versions", "the version of best is 1 and 2"),
         ("priors", "prior of its field images is culture and equal"),
         ("version", "the version of best is 0"),
@@ -931,7 +931,7 @@ def test_tables_that_do_not_belong_together_are_refused_in_one_line(tmp_path, pl
     ):
         with pytest.raises(DataError, match=finding):
             read_experiment([plate, tmp_path / f"{name}.csv"])
-    with pytest.raises(SettingError, match="no condition is 'DSMO'; use one of DMSO"):
+    with pytest.raises(SettingError, match="there is no condition 'DSMO'; use one of DMSO"):
         read_experiment([plate], "DSMO")
 
 
@@ -950,7 +950,7 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
         with pytest.raises(DataError, match=r"stands in .*a.csv as A01_s1.tif, too"):
             read_experiment([first, other])
         pd.concat([table, rows.assign(image=image)]).to_csv(other, index=False)
-        with pytest.raises(DataError, match=r"stands there as A01_s1.tif, too"):
+        with pytest.raises(DataError, match=r"is also in it as A01_s1.tif"):
             read_experiment([other])
     again.assign(planes="t 1").to_csv(other, index=False)
     assert len(read_experiment([first, other]).nuclei) == 40
@@ -1073,7 +1073,7 @@ def test_replicates_are_told_apart_by_what_they_say_and_rows_without_a_condition
     experiment = read_experiment([file])
     assert experiment.arms == ["drug", "no condition"] and experiment.table["is_bare"].sum() == 5
     table.assign(condition=["", "no condition"] * 5).to_csv(file, index=False)
-    with pytest.raises(DataError, match="a condition is called 'no condition', and other rows have none"):
+    with pytest.raises(DataError, match="a condition is called 'no condition', but other rows have none"):
         read_experiment([file])
 
 

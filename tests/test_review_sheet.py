@@ -56,7 +56,7 @@ def test_a_page_replaces_no_image_and_no_table(folder, table, name):
     if name == "link.html" and not (folder / name).is_symlink():
         (folder / name).symlink_to(folder / "a.tif")
     before = (folder / name).read_bytes()
-    with pytest.raises(SettingError, match=r"a page is not called so; end the name in \.html"):
+    with pytest.raises(SettingError, match=r"this is not the name of a page; end the name in \.html"):
         review.write_sheet(folder / name, table, folder)
     assert (folder / name).read_bytes() == before
 
@@ -116,7 +116,7 @@ def _many(table):
         "one class": (table.drop(columns=["p_S", "p_G2", "p_M"]), "two classes or more"),
         "none": (table.rename(columns={"p_M": "p_none"}), "a class is called none"),
         "text": (table.astype(object).assign(p_S="much"), "p_S of row 1 is 'much'"),
-        "twice": (pd.concat([table, table[:1]]), "nucleus 1 of a.tif stands there twice"),
+        "twice": (pd.concat([table, table[:1]]), "nucleus 1 of a.tif is listed twice"),
         "upside down": (
             table.rename(columns={"bbox_top_px": "bbox_bottom_px", "bbox_bottom_px": "bbox_top_px"}),
             "row 1 does not say where",
@@ -279,7 +279,7 @@ def test_another_field_of_the_same_name_and_size_is_refused(folder, table, tmp_p
     write_image(
         tmp_path / "a.tif", np.roll(np.asarray(read_plane(folder / "a.tif").pixels * 65535, np.uint16), 150, (0, 1))
     )
-    with pytest.raises(DataError, match="is dark where the table has nuclei: another image"):
+    with pytest.raises(DataError, match="is dark where the table has nuclei: it is another image"):
         review.write_sheet(tmp_path / "r.html", table, tmp_path)
 
 
@@ -465,7 +465,7 @@ def test_ten_nuclei_are_labelled_by_keyboard_alone_and_read_back(folder, table, 
     assert saved(again) == content
     review.write_sheet(tmp_path / "fewer.html", table, folder, most=4)
     fewer = visit(tmp_path / "fewer.html", page.context)
-    assert "7 labels that you gave earlier are of nuclei" in fewer.locator("#note").inner_text()
+    assert "7 labels that you gave earlier belong to nuclei" in fewer.locator("#note").inner_text()
     fewer.keyboard.press("1")
     assert "8 labels" not in visit(tmp_path / "r.html", page.context).locator("#note").inner_text()
     others = table.assign(call=np.roll(table["call"], 1))
@@ -642,5 +642,5 @@ def test_time_points_predicted_apart_and_joined_are_pictures_of_their_own(folder
     assert {nucleus["image"] for nucleus in data["nuclei"]} == {"time.tif (t 0)", "time.tif (t 1)"}
     assert data["about"]["header"].strip().endswith("channel,planes")
     pd.concat([*times, times[0][:1]]).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(DataError, match="stands there twice"):
+    with pytest.raises(DataError, match="is listed twice"):
         review.read_table(tmp_path / "t.csv")

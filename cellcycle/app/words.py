@@ -12,7 +12,7 @@ _WORDS = [
     (r" \(--\w+ on the command line\)", ""),
     (r"with (channel|plane)=(\d?)( \(--\1\))?", lambda one: f"as {_FIELDS[one[1]]}{one[2] and ': '}{one[2]}"),
     (r"--(channel|plane)( (?=\d))?", lambda one: _FIELDS[one[1]] + ": " * bool(one[2])),
-    (r"no (condition|well|image) is (?=')", "there is no condition, well or image "),
+    (r"there is no (condition|well|image) (?=')", "there is no condition, well or image "),
     (r"another control", "another to compare with"),
     (r"do not predict them", "remove those images"),
     (r"\bpredict (?=(all|some|the) images)", "call "),

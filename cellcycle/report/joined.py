@@ -88,11 +88,11 @@ def _check_alike(paths, tables) -> None:
             told = " and ".join(sorted(own))
             first, before = seen.setdefault(what, (path, told))
             if before != told or len(own) > 1:
-                other = f", of {first} it is {before}" * (before != told)
+                other = f", but in {first} it is {before}" * (before != told)
                 raise DataError(path, f"{what} is {told}{other}", "predict all images with one")
         own = set(called["model"])
         if models and own and models.isdisjoint(own):
-            finding = f"its model is {', '.join(sorted(own))}, of {paths[0]} it is {', '.join(sorted(models))}"
+            finding = f"its model is {', '.join(sorted(own))}, but in {paths[0]} it is {', '.join(sorted(models))}"
             raise DataError(path, finding, "predict all images with one")
         models |= own
 
@@ -177,9 +177,9 @@ def _check_once(paths, table) -> None:
             # Copies that were predicted together have the flag same_field, so they are allowed.
             is_told = is_same is not None and is_copy[rows].any()
             if other != k or (name != image and not is_told):
-                where = f"in {paths[other]}" if other != k else "there"
+                where = paths[other] if other != k else "it"
                 as_name = f" as {name}" * (name != image)
-                raise DataError(paths[k], f"{image} stands {where}{as_name}, too", "give each image once")
+                raise DataError(paths[k], f"{image} is also in {where}{as_name}", "give each image once")
             seen[key].append((k, image, rows))
 
 

@@ -76,7 +76,7 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     # Computed doses of the same amount may differ in their last digits.
     table["dose"] = [float(f"{dose:.12g}") for dose in table.get("dose", [np.nan] * len(table))]
     if (bad := table["dose"][(table["dose"] < 0) | np.isinf(table["dose"])]).size:
-        raise DataError(", ".join(map(str, paths)), f"the dose {bad.iloc[0]:g} is no amount", DOSE_REMEDY)
+        raise DataError(", ".join(map(str, paths)), f"the dose {bad.iloc[0]:g} is not an amount", DOSE_REMEDY)
     table["is_nucleus"] = table["nucleus_id"].notna()
     # Mitoses beyond the number in a growing culture have no call, but their probabilities count.
     is_open = table["review"].str.contains(MANY_MITOSES)
@@ -94,7 +94,7 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     table["unit_name"] = _short(table["unit"].where(table["well"] != "", table["image_name"]), table["unit"])
     table["is_bare"] = (table["condition"] == "") & (table["condition"] != "").any()
     if table["is_bare"].any() and (table["condition"] == NO_CONDITION).any():
-        finding = f"a condition is called {NO_CONDITION!r}, and other rows have none"
+        finding = f"a condition is called {NO_CONDITION!r}, but other rows have none"
         raise DataError(", ".join(map(str, paths)), finding, "give all rows a condition, or rename this one")
     table["condition"] = table["condition"].mask(table["is_bare"], NO_CONDITION)
     table["arm"] = _arms(table)
@@ -124,7 +124,7 @@ def without_prior(table) -> pd.DataFrame:
     # Weights are in the order of the columns; only M always has the same weight, which shows a changed order.
     is_told = table["prior"].str.contains(" ").to_numpy()
     if "M" in classes and (weights[is_told, classes.index("M")] != MITOSES).any():
-        finding = f"its weights are not those of {', '.join(classes)}: the columns p_... stand in another order"
+        finding = f"its weights are not those of {', '.join(classes)}: the columns p_... are in another order"
         raise DataError("prior", finding, "put them back as they were written, or predict again")
     likely = table[[f"p_{name}" for name in classes]].to_numpy(dtype=float) / weights
     likely /= likely.sum(axis=1, keepdims=True)
@@ -174,10 +174,10 @@ def _control(table, control: str) -> str:
     if key is None:
         what = next((what for what in ("condition", "well") if (table[what] != "").any()), "image")
         remedy = f"use one of {named([*names.values()])}"
-        raise SettingError("control", f"no {what} is {control!r}", remedy)
+        raise SettingError("control", f"there is no {what} {control!r}", remedy)
     doses = table[table["condition"] == names[key]].sort_values("dose")["arm"].unique()
     if len(doses) > 1 and (table["condition"] == names[key]).all():
-        finding = f"all rows are {names[key]!r}, with nothing to compare it to"
+        finding = f"all rows are of {names[key]!r}, so that nothing is left to compare"
         raise SettingError("control", finding, f"name one dose of it: {', '.join(doses)}")
     return names[key]
 
@@ -243,7 +243,7 @@ def _differences(experiment: Experiment, samples: dict[str, Samples], scatter: d
     table, is_control = experiment.table, experiment.is_control
     control = table[is_control & table["is_counted"]]
     if not len(control):
-        remedy = "name another control" if len(experiment.nuclei) else "nor has another: look at calls and flags"
+        remedy = "name another control" if len(experiment.nuclei) else "no condition has any: check calls and flags"
         raise DataError(experiment.control, "the control has no nucleus that can be counted", remedy)
     against, rows = samples_of(control, experiment.classes, len(experiment.arms), n_samples), []
     controls = set(table.loc[is_control, "arm"])

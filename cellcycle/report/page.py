@@ -33,37 +33,37 @@ _PRIORS = {
     "slide": "phases weighing as the DNA histogram of an image says",
 }
 _SHARES = (
-    "<b>Counted</b>: the calls, made with {prior}. <b>Estimated</b>: the shares under which the probabilities of all "
-    "nuclei are likeliest, with that prior taken out again; so mistakes cancel, as far as the probabilities admit "
-    "them.{fitted} Bars and large dots: counted; small dots: single {units}. An interval reaches as far as any of "
-    "those over plates (slides, groups), replicates, wells, fields and nuclei, for cells of one are alike, and never "
-    "narrower than as many nuclei allow (Wilson). How much the odds of a phase differ between wells, or plates, is "
-    "taken to be alike under all conditions."
+    "<b>Counted</b>: the calls, made with {prior}. <b>Estimated</b>: the shares that make the probabilities of all "
+    "nuclei likeliest, after that prior is removed; mistakes then cancel, as far as the probabilities show "
+    "them.{fitted} Bars and large dots: counted; small dots: single {units}. An interval covers those over plates "
+    "(slides, groups), replicates, wells, fields and nuclei, because cells of one plate, well or field are alike; it "
+    "is never narrower than that number of nuclei allows (Wilson). The odds of a phase are assumed to vary between "
+    "wells, or plates, equally under all conditions."
 )
 _FITTED = (
-    " <b>Fitted</b>: the shares that the histogram of DNA shows by itself, one fit a slide or plate, with a peak at "
-    "G1, one at G2 where it is found, S between them; doublets and parts of nuclei are left out. Their intervals "
-    "say what other nuclei would show, not what another course of S would: where cells stand early or late in S, S is "
+    " <b>Fitted</b>: the shares by the DNA histogram alone, one fit per slide or plate, with a peak at G1, one at G2 "
+    "where it is found, and S between them; doublets and parts of nuclei are left out. Their intervals cover other "
+    "samples of nuclei, but not another distribution within S: where cells are early or late in S, the share of S is "
     "too small, by more than its interval."
 )
 _DIFFERENCES = (
-    "Filled: estimated; open: counted. In percentage points, with 95 % intervals; one that holds 0 decides nothing. "
-    "All conditions are beside the same control: one that is odd moves all differences. What a plate does to all its "
-    "wells is taken out where both stand on it. "
+    "Filled: estimated; open: counted. In percentage points, with 95 % intervals; one that includes 0 decides nothing. "
+    "All conditions are compared with the same control: an unusual control moves all differences. What a plate does to "
+    "all its wells is removed where both lie on it. "
 )
 _HISTOGRAMS = (
-    f"Each nucleus by its integrated DNA, in copies of the genome (2 in G1, 4 in G2 and M, else S). {S_BY_DNA}"
+    f"Each nucleus by its integrated DNA, in copies of the genome (2 in G1, 4 in G2 and M, between in S). {S_BY_DNA}"
 )
-_PLATE = "Counted shares, nuclei found, and the width of their rims, which grows out of focus; – where there is none."
+_PLATE = "Counted shares, nuclei found, and the width of their rims, which is larger out of focus; –: no value."
 _DONE = (
-    "Intervals: 95 %, by 500 bootstrap samples of nuclei, and for fields, wells, replicates and plates by Student's "
-    "t: one variance of their log odds beyond that of so many nuclei for all conditions (DerSimonian and Laird 1986, "
-    "Control. Clin. Trials 7:177), of all but fields moderated by four more whose log odds deviate by 0.25 (Smyth "
-    "2004, Stat. Appl. Genet. Mol. Biol. 3:3), and not below what they show, each well weighing as its nuclei, for "
-    "differences what conditions and plates, as two factors, leave of it; of these the farthest ends. They say "
-    "nothing of errors that all wells share: calls that are wrong alike, S that is not spread evenly. Many "
-    "differences: Holm 1979, Scand. J. Stat. 6:65. Estimated shares: Saerens, Latinne and Decaestecker 2002, Neural "
-    "Computation 14:21. Research only, no medical device."
+    "Intervals are of 95 % and reach to the farthest ends of these: 500 bootstrap samples of nuclei; and Student's t "
+    "over fields, wells, replicates and plates, weighted by their nuclei. For t, log odds have one variance for all "
+    "conditions, beyond that of so many nuclei (DerSimonian and Laird 1986, Control. Clin. Trials 7:177). Except for "
+    "fields, it is moderated by four more units whose log odds deviate by 0.25 (Smyth 2004, Stat. Appl. Genet. Mol. "
+    "Biol. 3:3), but never below what the data show. For differences it is what conditions and plates, as two factors, "
+    "leave. Intervals do not cover errors that all wells share: calls that are wrong alike, S that is not spread "
+    "evenly. Many differences: Holm 1979, Scand. J. Stat. 6:65. Estimated shares: Saerens, Latinne and Decaestecker "
+    "2002, Neural Computation 14:21. Research only, no medical device."
 )
 
 
@@ -76,7 +76,7 @@ def write_report(output, experiment: Experiment, tables, images=".") -> tuple[Pa
     """
     output = Path(output)
     if output.suffix.lower() not in (".html", ".htm"):
-        raise SettingError(output, "a page is not called so", "end the name in .html")
+        raise SettingError(output, "this is not the name of a page", "end the name in .html")
     beside = output.with_name(f"{output.stem}_numbers.csv")
     for file, mark in zip((output, beside), _MARKS, strict=True):
         check_path(file)
@@ -200,7 +200,7 @@ def _pictures(experiment: Experiment, images) -> tuple[str, list[str]]:
         pictures = "".join(_picture(table.iloc[row], made[row], text) for row, text in zip(shown, why, strict=True))
         parts.append(f"<h3>{html.escape(title)}</h3><div class='pictures'>{pictures}</div>" if shown else "")
     notes = [f"{many(len(problems), 'image')} not found or read: {problems[0]}"] if problems else []
-    text = "Each stretched to its own brightness; per cent: how sure the model is, which is not how right. "
+    text = "Each picture is stretched to its own brightness. Per cent: how sure the model is, not how often right. "
     return section("Nuclei", text + html.escape("".join(notes)), *parts), notes
 
 
@@ -224,13 +224,13 @@ def _done(experiment: Experiment, tables) -> str:
     sizes = table["pixel_size_um"].dropna().round(4)
     if len(sizes):
         is_guessed = table["flags"].str.contains("scale_unknown").any()
-        guessed = ", from the size of the nuclei where a file states none that can be true" if is_guessed else ""
+        guessed = ", from the size of the nuclei where a file states no plausible one" if is_guessed else ""
         most = f" to {sizes.max():g}" if sizes.max() > sizes.min() else ""
         rows.append(["pixel size", f"{sizes.min():g}{most} um{guessed}"])
     lit = table[table["light"].notna()] if "light" in table else table[:0]
     if len(lit):
         told = f"{lit['light'].min():.2f} to {lit['light'].max():.2f} of its mean"
-        rows.append(["uneven light", f"{told}, taken out of the DNA of {many(lit['image'].nunique(), 'image')}"])
+        rows.append(["uneven light", f"{told}, removed from the DNA of {many(lit['image'].nunique(), 'image')}"])
     for model in sorted(set(table["model"]) - {""}):
         with suppress(CellCycleError):
             warning = load_checkpoint(model).warning

@@ -49,12 +49,12 @@ def summary(numbers, experiment: Experiment) -> str:
             clear = [f"{'more' if row['value'] > 0 else 'less'} {html.escape(row['quantity'])} ({difference(row)})"
                      for _, row in differing.iterrows() if is_certain(row)]  # fmt: skip
             beside = html.escape(experiment.control)
-            text += f"<br>beside {beside}: {', '.join(clear) or 'no difference whose interval leaves out 0'}"
+            text += f"<br>compared with {beside}: {', '.join(clear) or 'no difference whose interval excludes 0'}"
         lines.append(f"{text}</li>")
     warned = "".join(f"<li>{html.escape(text)}</li>" for text in _warnings(numbers, experiment))
     warned = f"<div class='warn'><b>Look at these first</b><ul>{warned}</ul></div>" if warned else ""
     note = f"<p>{S_BY_DNA}</p>" if "S" in experiment.classes else ""
-    opening = f"<p>Estimated shares in per cent, in brackets 95 % intervals. {by_chance(numbers)}</p>"
+    opening = f"<p>Estimated shares in per cent, with 95 % intervals in brackets. {by_chance(numbers)}</p>"
     text = html.escape(_counted(numbers, experiment))
     return f"{opening}<ul class='answer'>{''.join(lines)}</ul>{note}<p>Nuclei: {text}.</p>{warned}"
 
@@ -65,8 +65,8 @@ def by_chance(numbers) -> str:
     if not n:
         return ""
     return (
-        f"Where nothing differs, an interval leaves out 0 once in twenty times even so: of {many(n, 'difference')} "
-        f"about {n / 20:.2g}. With a star: those that also stand corrected for their number (Holm)."
+        f"Even where nothing differs, one interval in twenty excludes 0 by chance: of {many(n, 'difference')} about "
+        f"{n / 20:.2g}. A star marks those that remain after correction for their number (Holm)."
     )
 
 
@@ -101,18 +101,18 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     counted = experiment.nuclei[experiment.nuclei["kind"] == "field"]
     by_picture = counted["dna_copies"].isna().groupby(counted["unit"]).any()
     where = {
-        "the G1 peak lies elsewhere than that of the plate, that of the plate does not fit, or many nuclei have more "
+        "the G1 peak differs from that of the plate, the G1 peak of the plate does not fit, or many nuclei have more "
         "DNA than G2": elsewhere,
-        "no G1 peak could be told, so that larger nuclei, of other cells too, may pass for G2": by_picture,
+        "no G1 peak was found, so that larger nuclei, also of other cells, may be called G2": by_picture,
         "more nuclei look mitotic than in a growing culture: those above a tenth are estimated, but have no call and "
         "are not counted; for cells arrested in M predict with --prior equal": open_m,
-        "nuclei are shown again by a time, plane or copy of their field: each counts anew, so intervals are too narrow":
+        "another time, plane or copy of a field shows its nuclei again: each counts again, so intervals are too narrow":
         again,
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
            for name, shares in flagged.items()},
-        "rims are far wider than elsewhere, as out of focus": rims > _BLURRED * rims.median(),
-        "the peaks of DNA are broad: shares of S fitted to them are no surer than counted ones": faint,
-        f"no condition is given: all such are counted as {NO_CONDITION!r}": table.groupby("unit")["is_bare"].any(),
+        "rims are far wider than elsewhere, as if out of focus": rims > _BLURRED * rims.median(),
+        "the peaks of DNA are broad: fitted shares of S are no more reliable than counted ones": faint,
+        f"no condition is given: all these count as {NO_CONDITION!r}": table.groupby("unit")["is_bare"].any(),
         "no nucleus can be counted": wells["counted"] == 0,
         f"fewer than {_LEAST_NUCLEI} nuclei are counted": wells["counted"].between(1, _LEAST_NUCLEI - 1),
     }  # fmt: skip
@@ -130,11 +130,11 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
                         "write it into the condition")  # fmt: skip
     arms_of = table[table["well"] != ""].groupby(["plate", "well"])["arm"].nunique()
     if wells := [" ".join(filter(None, place)) for place in arms_of.index[arms_of > 1]]:
-        told.append(f"wells of several conditions, each counted as one of each, in the maps their mean: {named(wells)}")
+        told.append(f"wells of several conditions count once in each, and the maps show their mean: {named(wells)}")
     told += _on_other_plates(experiment)
     models = sorted(set(table["model"]) - {""})
     if len(models) > 1:
-        told.append(f"{' and '.join(models)} answered for different images: their shares do not compare")
+        told.append(f"{' and '.join(models)} called different images: their shares cannot be compared")
     return told
 
 
@@ -161,8 +161,8 @@ def _on_other_plates(experiment: Experiment) -> list[str]:
     off = parts.sub(of_control, axis="index").clip(lower=0).sum()
     what = "plates" if (nuclei["plate"] != "").any() else "groups that are read together"
     told = {
-        f"stands on other {what} than the control": is_alone,
-        f"is shared out over the {what} otherwise than the control": ~is_alone & (off > _MOST_UNEVEN),
+        f"lies on other {what} than the control": is_alone,
+        f"is distributed over the {what} differently from the control": ~is_alone & (off > _MOST_UNEVEN),
     }
     arms = {text: [arm for arm in experiment.arms if is_so.get(arm)] for text, is_so in told.items()}
-    return [f"{text}, so that this may be why they differ: {named(of)}" for text, of in arms.items() if of]
+    return [f"{text}, which may be why they differ: {named(of)}" for text, of in arms.items() if of]

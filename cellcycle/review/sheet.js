@@ -351,7 +351,7 @@ function start() {
   });
   list();
   progress();
-  if (nOthers) note(`${nOthers} labels that you gave earlier are of nuclei that this page does not show.`);
+  if (nOthers) note(`${nOthers} labels that you gave earlier belong to nuclei that this page does not show.`);
 }
 
 start();

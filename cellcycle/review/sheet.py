@@ -38,7 +38,7 @@ def write_sheet(path, table, images=".", *, most: int = MOST, title: str = "nucl
     check_path(path)
     if Path(os.path.realpath(path)).suffix.lower() not in ("", ".html", ".htm"):
         # An existing file, such as an image or the table itself, would be overwritten.
-        raise SettingError(path, "a page is not called so", "end the name in .html")
+        raise SettingError(path, "this is not the name of a page", "end the name in .html")
     refuse_other(path, "<title>Review of ", "review")
     table = table.assign(**texts_of(table))
     order = review_order(table).tolist()

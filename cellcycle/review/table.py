@@ -135,13 +135,13 @@ def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
     unknown = ~table["call"].isin(["", *classes])
     if unknown.any():
         row = int(unknown.to_numpy().argmax())
-        finding = f"the call of row {row + 1} is {table['call'].iloc[row]!r}, none of {', '.join(classes)}"
-        raise DataError(path, finding, "write one of these, or nothing")
+        finding = f"the call of row {row + 1} is {table['call'].iloc[row]!r}, not one of {', '.join(classes)}"
+        raise DataError(path, finding, "write one of these, or leave it empty")
     # A file may have been read several times, in other channels or time points.
     twice = stated(nuclei).assign(image=nuclei["image"], nucleus_id=nuclei["nucleus_id"]).duplicated()
     if twice.any():
         row = nuclei[twice].iloc[0]
-        finding = f"nucleus {row['nucleus_id']:g} of {row['image']} stands there twice"
+        finding = f"nucleus {row['nucleus_id']:g} of {row['image']} is listed twice"
         raise DataError(path, finding, "give the table of one run")
     top, left, bottom, right = (nuclei[name] for name in BOX_COLUMNS)
     is_there = np.isfinite(nuclei[[*_NEEDED[1:4], *BOX_COLUMNS]]).all(axis=1)

@@ -88,7 +88,7 @@ def _check_place(name: str, file: Path, nuclei, shape: tuple[int, int]) -> None:
     """Raise ImageError if an image is too small to hold the nuclei of the table."""
     bottom, right = (int(nuclei[f"bbox_{side}_px"].max()) for side in ("bottom", "right"))
     if bottom > shape[0] or right > shape[1]:
-        finding = f"{file} is {shape[1]} x {shape[0]} px, but a nucleus lies at {right}, {bottom}: another image"
+        finding = f"{file} is {shape[1]} x {shape[0]} px, but a nucleus lies at {right}, {bottom}: it is another image"
         raise ImageError(name, finding, "give the image that was predicted, or predict this one")
 
 
@@ -104,7 +104,7 @@ def _check_light(name: str, file: Path, nuclei, pixels: np.ndarray) -> None:
     found = np.array([box.sum(dtype=float) for box in own]) - told["background"] * [box.size for box in own]
     share = (found / (told["mean_dna"] * told["area_px"] * uneven))[~told["flags"].str.contains("inverted")].dropna()
     if len(share) and (share > _LEAST_LIGHT).mean() < _LEAST_SHARE:
-        finding = f"{file} is dark where the table has nuclei: another image, or another channel of it"
+        finding = f"{file} is dark where the table has nuclei: it is another image or channel"
         raise ImageError(name, finding, "give the image that was predicted, or predict this one")
 
 
