@@ -449,8 +449,8 @@ def test_a_setting_that_cannot_be_is_told_by_its_name_on_the_page(site):
     with visitor(site) as client:
         answer = client.post("/api/images?name=a.png&pixel_size_um=abc", content=b"x")
         sizes = [client.post(f"/api/images?name=a.png&pixel_size_um={size}", content=b"x") for size in ("0", "1e-300")]
-    assert answer.json()["detail"].startswith("Pixel size under Settings: 'abc' is no such number; give a number")
-    words = "Pixel size under Settings: {} cannot be true; give a number from 0.001 to 1000"
+    assert answer.json()["detail"].startswith("Pixel size under Settings: 'abc' is not a valid number; give a number")
+    words = "Pixel size under Settings: {} is not possible; give a number from 0.001 to 1000"
     assert [answer.json()["detail"] for answer in sizes] == [words.format(size) for size in ("0", "1e-300")]
 
 
@@ -485,7 +485,7 @@ def test_an_unreadable_image_is_one_line_without_a_path_of_the_server(site):
         ([("a.png", bytes(2 << 20))] * 5, {}, 413, "larger than the 8 MB"),
         ([NUCLEI[0]], {"model": str(SAMPLE)}, 400, "is unknown; there are auto"),
         ([NUCLEI[0]], {"kind": "cell"}, 400, "'cell' is unknown"),
-        ([NUCLEI[0]], {"channel": "x" * 500}, 400, "no short text"),
+        ([NUCLEI[0]], {"channel": "x" * 500}, 400, "not a short text"),
         ([NUCLEI[0]], {"slide": "maybe"}, 400, "neither true nor false"),
         ([], {"model": "auto"}, 400, "no file was given"),
     ],
@@ -1304,7 +1304,7 @@ def test_a_request_whose_end_is_told_in_two_ways_ends_its_connection(site):
     """Behind a proxy that reads it the other way its end would be the request of somebody else."""
     head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = raw(site, f"{head}0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    assert answer.startswith(b"HTTP/1.1 400") and b"told in two ways" in answer and answer.count(b"HTTP/1.1") == 1
+    assert answer.startswith(b"HTTP/1.1 400") and b"stated in two ways" in answer and answer.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize(
@@ -1505,7 +1505,7 @@ def test_nothing_is_no_download(site, field_file):
             assert answer.status_code == 404 and "give the images again" in answer.text
         give(client, field_file)
         answer = client.get("/api/corrections.csv")
-        assert answer.status_code == 404 and "labelled no nucleus yet" in answer.text
+        assert answer.status_code == 404 and "not labelled any nucleus yet" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -1649,7 +1649,7 @@ def test_a_map_and_a_control_are_refused_in_the_words_of_the_page(site, field_fi
                        ("pixel_size_um", "."), ("plane", "+1")],
 )  # fmt: skip
 def test_numbers_are_plain_ones(name, text):
-    with pytest.raises(SettingError, match="is no such number"):
+    with pytest.raises(SettingError, match="is not a valid number"):
         settings_of({name: text}, {"auto": ()})
 
 
@@ -1691,7 +1691,7 @@ def test_an_address_in_use_or_a_missing_package_is_one_line(monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(SettingError, match="cannot be listened at"):
+        with pytest.raises(SettingError, match="cannot listen there"):
             serve(port=taken.getsockname()[1])
     monkeypatch.setitem(sys.modules, "starlette", None)
     with pytest.raises(SettingError, match="needs starlette"):

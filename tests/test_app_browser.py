@@ -582,7 +582,7 @@ def test_what_is_given_while_images_are_worked_on_comes_next_and_hides_no_proble
     page.locator("#due", has_text="2 more come next.").wait_for()
     # What calls all again would be of images that are still to come.
     page.select_option("#model", "nagao6")
-    page.locator("#problems", has_text="Something is being worked on").wait_for()
+    page.locator("#problems", has_text="Work is still under way").wait_for()
     page.locator("#cancel").click()
     page.locator("#problems", has_text="2 given since were not begun").wait_for()
     page.locator("#progress").wait_for(state="hidden")
@@ -795,8 +795,8 @@ def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(pa
         tool.send("Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data})
     page.locator("body[data-worked]").wait_for()
     assert page.locator("#problems li").all_inner_texts() == [
-        "map.xlsx: tables are read as CSV; save it as one, and give that",
-        "a.ome.zarr: a folder of OME-Zarr is read by the command line alone: cellcycle predict",
+        "map.xlsx: only CSV tables are read; save it as CSV, and give that",
+        "a.ome.zarr: OME-Zarr folders are read only by the command cellcycle predict",
     ]
     assert sorted(page.locator("#image option").all_inner_texts()) == [f"{k}.png (1 nucleus)" for k in (10, 8, 9)]
     gone = tmp_path / "gone.png"
@@ -812,8 +812,8 @@ def test_a_dropped_folder_gives_its_images_and_a_file_that_went_away_is_named(pa
     upload(page, *NUCLEI[5:7], gone, *tables)
     told = page.locator("#problems").inner_text()
     assert all(f"{name}: the browser cannot read it" in told for name in ("gone.png", "gone.csv"))
-    assert "map.csv, old.csv: 2 tables that would be the plate map; give one" in told
-    assert "nuclei.csv: it is a table of calls, not of corrections: give the one that Corrections saves" in told
+    assert "map.csv, old.csv: 2 tables could be the plate map; give one" in told
+    assert "nuclei.csv: it is a table of calls, not of corrections: give the table saved under Corrections" in told
     assert not page.context.request.post(page.url + "api/visit", headers={"Origin": page.url.rstrip("/")}).json()[
         "has_map"
     ]

@@ -345,7 +345,7 @@ def test_a_training_that_ended_with_the_server_is_told_by_the_next(tmp_path, mon
     with at(killed) as client:
         known = [{"cookie": f"{cookie_of(killed / 'page')}={key}"} for key in keys]
         states = [client.get("/api/training", headers=one).json() for one in known]
-        assert ["started anew" in state["problem"] for state in states] == [True, True, False]
+        assert ["restarted" in state["problem"] for state in states] == [True, True, False]
         assert not any(state["running"] or state["waiting"] for state in states)
         again = client.post("/api/training", headers=known[0]).raise_for_status().json()
         assert again["running"] and again["problem"] == ""

@@ -43,7 +43,7 @@ def serve(host: str = "127.0.0.1", port: int = 7860, folders=(), allowed_hosts=(
         if password is None:
             print(f"Note: whoever reaches this address can use it; set {PASSWORD_VARIABLE} to ask for a password")
         if not names:
-            print("Note: other computers are refused until you name this one as they do: --allowed-host NAME")
+            print("Note: other computers are refused until you give the name that they use: --allowed-host NAME")
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(uvicorn.Config(app, **server_options(limits))).run(sockets=[listening])
 
@@ -81,5 +81,5 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except (OSError, OverflowError) as error:
-        remedy = "choose another with --port, or stop what uses it"
-        raise SettingError(f"{host}:{port}", f"cannot be listened at ({error})", remedy) from error
+        remedy = "choose another port with --port, or stop the program that uses it"
+        raise SettingError(f"{host}:{port}", f"the server cannot listen there ({error})", remedy) from error

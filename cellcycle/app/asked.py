@@ -50,7 +50,7 @@ def short_text(given, name: str) -> str:
     """Return a field as text, "" if it is missing; SettingError if it is too long or not printable."""
     value = given.get(name, "")
     if not isinstance(value, str) or len(value) > _NAME_LENGTH or not value.isprintable():
-        raise SettingError(name, "this is no short text", "give a name or a number")
+        raise SettingError(name, "this is not a short text", "give a name or a number")
     return value.strip()
 
 
@@ -63,5 +63,5 @@ def _within(name: str, text: str, kind: type, low: float, high: float):
     if number is None or low <= number <= high:
         return number
     if isfinite(number):
-        raise SettingError(name, f"{text} cannot be true", f"give a number from {low:g} to {high:g}")
-    raise SettingError(name, f"{text!r} is no such number", "give a number, or leave it empty")
+        raise SettingError(name, f"{text} is not possible", f"give a number from {low:g} to {high:g}")
+    raise SettingError(name, f"{text!r} is not a valid number", "give a number, or leave it empty")

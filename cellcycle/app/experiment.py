@@ -30,7 +30,7 @@ async def _take_map(site: Site, visitor: Visitor, request: Request):
         file = folder / "map" / PLATE_MAP
         await received(request.stream(), file)
         if not (names := [about["name"] for about in visitor.images()]):
-            raise Refusal(409, "a plate map is of images that are here; give the images first")
+            raise Refusal(409, "a plate map needs its images; give the images first")
         with site.work.admitted(visitor.key):
             _, notes = await site.work.run(groups.lay_out, names, file)
         visitor.take(file)
@@ -52,7 +52,7 @@ def _some(of_all, visitor: Visitor) -> list:
     """Return `of_all(visitor)`, or refuse if it is empty: an empty file would look as if all were well."""
     if found := of_all(visitor):
         return found
-    raise Refusal(404, "you labelled no nucleus yet" if visitor.images() else NOTHING_KEPT)
+    raise Refusal(404, "you have not labelled any nucleus yet" if visitor.images() else NOTHING_KEPT)
 
 
 def _made(download: str, function, of_all, *asked: str):

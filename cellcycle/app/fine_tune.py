@@ -67,7 +67,7 @@ def said_again(table: Path, images: list[tuple[Path, Path]]) -> list[dict[str, s
         if len(paths := {PurePosixPath(name.replace("\\", "/")) for name in rows["image"][is_named]}) > 1:
             one, two = sorted(map(str, paths))[:2]
             finding = f"its images {one} and {two} have one name, and no image_sha256 tells which of them is here"
-            raise DataError("the table", finding, "keep the rows of the one that is meant")
+            raise DataError("the table", finding, "keep only the rows of the image that is here")
         is_of_it = is_named | (hashes == columns["image_sha256"][0])
         # The same file may have been given several times, in other channels or time points.
         read = stated(pd.DataFrame({name: columns[name][:1] for name in READ_COLUMNS})).iloc[0]
@@ -112,7 +112,7 @@ def fine_tune(images: list[tuple[Path, Path, dict[str, str]]], most_nuclei: int,
     data, notes, phases = work / "data", [], usable(images)
     data.mkdir()
     left_out = sorted({label for *_, said in images for label in said.values()} - {NONE, *phases})
-    notes += [f"Too few of {' and '.join(left_out)} to learn from: left out."] if left_out else []
+    notes += [f"Too few nuclei of {' and '.join(left_out)} to learn from: left out."] if left_out else []
     given = [(worker.stored(plane, call), {n: label for n, label in said.items() if label in phases})
              for plane, call, said in images]  # fmt: skip
     with worker.told_as("", f"{work}/", ""), worker.told_as(_SUBJECT, data / _TABLE):
@@ -162,6 +162,6 @@ def _write_data(given, folder: Path) -> str:
         rows += [{name: row[name] for name in row if name in kept} | {"image": file.name} for row in found]
         callers += filter(None, (worker.begun_from(row["model"]) for row in found))
     if not callers:
-        raise DataError(_SUBJECT, "their models are not of this server", "call the images with one of its models")
+        raise DataError(_SUBJECT, "they are of models that this server lacks", "call the images with one of its models")
     (folder / _TABLE).write_text(labels_text(rows), "utf-8")
     return max(set(callers), key=callers.count)

@@ -74,7 +74,7 @@ def _note_on_twins(names: list[str], columns: list[dict]) -> list[str]:
     numbered = filter(_NUMBER.search, place_of)
     twins = [name for name in numbered if place_of.get(_NUMBER.sub("", name)) == place_of[name]]
     note = f"{len(twins)} images have the name of another, such as {''.join(twins[:1])}: folders are not known here, "
-    return [f"{note}so their wells count as one; a map with the columns image and plate parts them"] * bool(twins)
+    return [f"{note}so their wells count as one; a map with the columns image and plate separates them"] * bool(twins)
 
 
 def told(plane: Path, model: str, settings: Settings) -> tuple[Shared, str]:
@@ -162,7 +162,7 @@ def report(images, control: str) -> bytes:
         # Do not show visitors a path of this server.
         page = file.read_text("utf-8").replace(html.escape(str(rows)), rows.name)
         if n_said:
-            words = f"As the model called: the {n_said} corrections in the table nuclei.csv are not counted."
+            words = f"These are the model's calls: the {n_said} corrections in the table nuclei.csv are not counted."
             page = page.replace("</h1>", f"</h1>\n<p>{words}</p>", 1)
         file.write_text(page, "utf-8", newline="")
         return worker.zipped([file, file.with_name("report_numbers.csv"), rows])

@@ -190,7 +190,7 @@ class _Body:
         self.is_complete = length in ("", "0") and not coding
         if length and coding:
             # A proxy that uses the other one would take the end of the body for the next request (smuggling).
-            raise Refusal(400, "the length of the request is told in two ways")
+            raise Refusal(400, "the length of the request is stated in two ways")
         if length and not (length.isascii() and length.isdigit()):
             raise Refusal(400, "the length of the request is not a number")
         self._check(int(length[:16] or 0))
@@ -230,7 +230,7 @@ def _only(scope, name: str) -> str:
     """Return the value of a header, "" if missing; refuse a repeated one, which other readers may read differently."""
     found = [value for key, value in scope["headers"] if key == name.encode()]
     if len(found) > 1:
-        raise Refusal(400, f"the header {name} stands there twice")
+        raise Refusal(400, f"the header {name} occurs twice")
     return found[0].decode("latin-1") if found else ""
 
 

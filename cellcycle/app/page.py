@@ -134,7 +134,7 @@ async def _correct(site: Site, visitor: Visitor, request: Request, image: Path):
     found = request.query_params.get("found", about["found"])
     numbers = {about["found"]: image / about["call"] / worker.NUMBERS}.get(found) or visitor.earlier(image).get(found)
     if numbers is None:
-        raise Refusal(409, "the nuclei of this image were never found so; load the page again")
+        raise Refusal(409, "these nuclei are not known for this image; load the page again")
     allowed = labels_of(about)
     is_sound = isinstance(said, dict) and all(isinstance(label, str | None) for label in said.values())
     if not is_sound or not allowed.issuperset(filter(None, said.values())):

@@ -25,7 +25,7 @@ from cellcycle.files import replace_json
 
 # Number of visitors for whom the outcome of the last training is kept.
 _MOST_KNOWN = 200
-_STARTED_ANEW = "the server was started anew, which ended your training; your corrections are kept: train again"
+_STARTED_ANEW = "the server was restarted, which ended your training; your corrections are kept: train again"
 
 
 @dataclass
@@ -158,7 +158,7 @@ def _given(visitor: Visitor) -> list:
     """Return a visitor's corrections; SettingError if fewer than two classes have enough of them."""
     given = visitor.corrected()
     if len(fine_tune.usable(given)) < 2:
-        finding, remedy = f"no two phases have {FEWEST} labelled nuclei each", "label more, those called right too"
+        finding, remedy = f"no two phases have {FEWEST} labelled nuclei each", "label more, also those called right"
         raise SettingError("your corrections", finding, remedy)
     visitor.check_room()
     return given

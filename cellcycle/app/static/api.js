@@ -5,7 +5,7 @@ export async function beginning(file, n) {
   try {
     return await (file.size ? file.slice(0, n) : file).text(); // a part of an empty file can always be read, so read the file
   } catch {
-    throw new Error('the browser cannot read it; was it moved or changed, or its drive taken away?');
+    throw new Error('the browser cannot read it; was it moved or changed, or its drive removed?');
   }
 }
 

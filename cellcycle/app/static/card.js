@@ -5,13 +5,13 @@ import { percent } from './state.js';
 
 const TESTS = {
   simulated: 'Right on simulated nuclei it had not seen',
-  fields: 'Right in whole simulated fields, phases weighing alike',
-  'real: jurkat, each by itself': 'Right on real cells it had not seen (Jurkat), by their picture alone, phases weighing alike',
+  fields: 'Right in whole simulated fields, phases weighted equally',
+  'real: jurkat, each by itself': 'Right on real cells it had not seen (Jurkat), by their picture alone, phases weighted equally',
   'real: jurkat, with the DNA of the slide': 'The same with the DNA of their slide',
   'real: mitocheck, each by itself': 'Ranks a mitosis above another cell, where chance does so in 50\u00a0% (real HeLa cells)',
   'real: rpe1, fields together': 'Ranks a cell in S above another, where chance does so in 50\u00a0% (real RPE-1 cells, S by EdU)',
-  'real: fields, each by itself': 'Calls M in fields of many laboratories, where few are',
-  held_out: 'Right on cells like those it learned from, held out, classes weighing alike',
+  'real: fields, each by itself': 'Calls M in fields of many laboratories, where few nuclei are in M',
+  held_out: 'Right on cells like those it learned from, held out, classes weighted equally',
 };
 const each = (texts) => [...new Set(texts.filter(Boolean))];
 const sentence = (text) => text && `${text[0].toUpperCase()}${text.slice(1)}.`;
@@ -35,7 +35,7 @@ export function card({ title, models }) {
   const [anchored, plain] = models;
   const rule = plain && `Looks at each image first: where the DNA content of its nuclei shows a clear G1 peak, ${anchored.title} calls them; everywhere else ${plain.title}, which needs nothing but the picture.`;
   const paragraphs = (texts, kind = '') => texts.map((text) => element('p', { class: kind }, text));
-  const calibrated = ({ calibrated_on: on, coverage }) => on && `How sure it is was measured on ${on}. What such a nucleus \u201ccould be\u201d held its true phase in ${percent(coverage)} of cases; yours may differ.`;
+  const calibrated = ({ calibrated_on: on, coverage }) => on && `Its confidence was measured on ${on}. What such a nucleus \u201ccould be\u201d included its true phase in ${percent(coverage)} of cases; yours may differ.`;
   return [
     element('h2', { id: 'about-title' }, title), ...paragraphs(each([rule])),
     ...paragraphs(each(models.map(({ warning }) => sentence(warning))), 'warning'), ...measured(models),

@@ -12,7 +12,7 @@ export async function dropped({ items }, isWanted, skipped) {
 
 async function filesBelow(folder, isWanted, skipped) {
   if (/\.zarr$/i.test(folder.name)) {
-    skipped.push(`${folder.name}: a folder of OME-Zarr is read by the command line alone: cellcycle predict`);
+    skipped.push(`${folder.name}: OME-Zarr folders are read only by the command cellcycle predict`);
     return [];
   }
   const [reader, entries] = [folder.createReader(), []];

@@ -20,7 +20,7 @@ async function show() {
     await look();
     const labelled = all().filter((nucleus) => nucleus.said).length;
     get('as-called').hidden = !labelled;
-    get('as-called').textContent = `As the model called, here and in the report: your ${labelled === 1 ? 'correction is' : `${labelled} corrections are`} not counted.`;
+    get('as-called').textContent = `These are the calls of the model, here and in the report: your ${labelled === 1 ? 'correction is' : `${labelled} corrections are`} not counted.`;
     const arms = await api.summary('');
     const phases = Object.keys(arms[0]?.shares ?? {});
     const head = ['', 'Nuclei', 'Images', ...phases].map((words) => element(words ? 'th' : 'td', words ? { scope: 'col' } : {}, words));

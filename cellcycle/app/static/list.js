@@ -58,7 +58,7 @@ function render() {
 
 function fill() {
   const selected = state.chosen.size > 1 ? `, ${state.chosen.size} selected` : '';
-  get('counted').textContent = state.listed.length || state.wanted === 'all' ? `${state.listed.length} listed${selected}` : 'No nucleus fits; show all nuclei.';
+  get('counted').textContent = state.listed.length || state.wanted === 'all' ? `${state.listed.length} listed${selected}` : 'No nucleus matches; show all nuclei.';
   if (isGallery) fillGallery();
   else fillTable();
 }

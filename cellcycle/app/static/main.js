@@ -42,7 +42,7 @@ function showSettings() {
 async function alone(task) {
   if (running) {
     showSettings();
-    return problem('Something is being worked on; wait, or cancel it.');
+    return problem('Work is still under way; wait, or cancel it.');
   }
   running = new AbortController();
   keepSettings();
@@ -138,7 +138,7 @@ async function giveDue() {
   const tooLarge = given.filter((file) => file.size > site.file_mb * 2 ** 20);
   tooLarge.forEach((file) => problem(`${file.name}: it has more than ${site.file_mb} MB; cut it into smaller fields`));
   const sheets = given.filter(({ name }) => isSheet(name));
-  sheets.forEach(({ name }) => problem(`${name}: tables are read as CSV; save it as one, and give that`));
+  sheets.forEach(({ name }) => problem(`${name}: only CSV tables are read; save it as CSV, and give that`));
   const wanted = given.filter((file) => !tooLarge.includes(file) && !sheets.includes(file));
   const [pictures, tables] = [false, true].map((is) => wanted.filter(({ name }) => isTable(name) === is));
   await alone(async (signal) => {
@@ -179,11 +179,11 @@ async function takeTables(tables) {
     await api.beginning(table, 4096).then((text) => {
       const head = text.split(/\r?\n/).find((line) => line.trim() && !line.startsWith('#')) ?? '';
       if (/label|class|phase/i.test(head)) others.push(table);
-      else if (/\bnucleus_id\b/.test(head)) throw new Error('it is a table of calls, not of corrections: give the one that Corrections saves');
+      else if (/\bnucleus_id\b/.test(head)) throw new Error('it is a table of calls, not of corrections: give the table saved under Corrections');
       else maps.push(table);
     }).catch((error) => problem(`${table.name}: ${error.message}`));
   }
-  if (maps.length > 1) problem(`${maps.map(({ name }) => name).join(', ')}: ${maps.length} tables that would be the plate map; give one`);
+  if (maps.length > 1) problem(`${maps.map(({ name }) => name).join(', ')}: ${maps.length} tables could be the plate map; give one`);
   else if (maps.length) await takeTable(maps[0], true);
   for (const table of others) await takeTable(table, false);
 }
@@ -197,7 +197,7 @@ async function takeTable(table, isMap) {
     }
     const { n, images: found } = await api.again(table);
     put(await Promise.all(found.map(async (about) => [about, images.get(about.id)?.data ?? await api.nuclei(about.id)])));
-    if (!n) problem(`${table.name}: it says nothing of the nuclei of your images; give their images first, read as they were then`);
+    if (!n) problem(`${table.name}: it names no nucleus of your images; first give its images, read as they were then`);
   } catch (error) {
     problem(`${table.name}: ${error.message}`);
   }
@@ -259,7 +259,7 @@ async function asServer() {
   known.filter(isShown).forEach(heard);
   const others = known.filter((about) => !isShown(about));
   const n = others.filter(({ id }) => images.has(id)).length;
-  if (n && !running) problem(`Another tab called ${n === 1 ? 'an image' : `${n} images`} otherwise: that is shown now.`);
+  if (n && !running) problem(`Another tab called ${n === 1 ? 'an image' : `${n} images`} again: those calls are shown now.`);
   if (others.length) await take(...others);
   return true;
 }
@@ -348,7 +348,7 @@ document.addEventListener('drop', async (event) => {
 function cancel() {
   const n = due.splice(0).length;
   tellDue();
-  if (n) problem(`Cancelled: ${n} given since ${n === 1 ? 'was' : 'were'} not begun.`);
+  if (n) problem(`Cancelled: ${n} ${n === 1 ? 'file' : 'files'} given since ${n === 1 ? 'was' : 'were'} not begun.`);
   running?.abort();
 }
 get('cancel').addEventListener('click', cancel);
@@ -448,12 +448,12 @@ function tellAll() {
   const found = [...images.values()];
   const models = [...new Set(found.map(({ about }) => about.model).filter(Boolean))];
   const guessed = found.filter(({ data }) => !data.scale_is_known && data.id.length).length;
-  const guess = guessed ? `Pixel size not stated, or not to be believed,${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''} and guessed from the nuclei: give it under Settings.` : '';
+  const guess = guessed ? `Pixel size not stated, or not plausible,${images.size > 1 ? ` in ${guessed} of ${images.size} images` : ''} and guessed from the nuclei: give it under Settings.` : '';
   const warnings = [...new Set(found.map(({ about }) => about.warning).filter(Boolean))].map((text) => `Note: ${text}.`);
   get('note').textContent = [models.length && `Model: ${models.join(', ')}.`, guess, ...warnings, ...notes(found)].filter(Boolean).join(' ');
   const aside = asideIn(found);
   get('aside').hidden = !aside;
-  get('aside').textContent = `${aside} ${aside === 1 ? 'correction does' : 'corrections do'} not fit this model, or these settings; ${aside === 1 ? 'it comes' : 'they come'} back with the last one.`;
+  get('aside').textContent = `${aside} ${aside === 1 ? 'correction does' : 'corrections do'} not fit this model, or these settings; ${aside === 1 ? 'it comes' : 'they come'} back with a model and settings that fit.`;
   get('together').hidden = !told.length;
   get('together').lastChild.textContent = told.map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`).join(' ');
 }

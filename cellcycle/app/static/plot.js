@@ -53,7 +53,7 @@ function paint() {
   if (shown.nuclei.length < 2) {
     context.fillStyle = styled('--quiet');
     context.fillText(shown.isOfOne ? 'Without a G1 peak' : 'A histogram needs two nuclei.', EDGE.left, 30);
-    if (shown.isOfOne) context.fillText('DNA of several images does not compare.', EDGE.left, 48);
+    if (shown.isOfOne) context.fillText('DNA of several images cannot be compared.', EDGE.left, 48);
     return;
   }
   axes(context);

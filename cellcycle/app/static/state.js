@@ -262,7 +262,7 @@ const correct = (id, due) => api.correct(id, due.found, due.said).catch(async (e
   const unfit = Object.keys(due.said).filter((n) => about && !fits({ classes: Object.keys(about.counts) }, due.said[n]));
   if (!unfit.length) throw error;
   unfit.forEach((n) => delete due.said[n]);
-  due.unfit = `${about.name}: not kept, for its model has no such phase: what you said of ${unfit.length === 1 ? 'a nucleus' : `${unfit.length} nuclei`}`;
+  due.unfit = `${about.name}: what you said of ${unfit.length === 1 ? 'a nucleus' : `${unfit.length} nuclei`} is not kept: its model has no such phase`;
   return correct(id, due);
 });
 
@@ -297,7 +297,7 @@ export async function sendUnsent() {
   for (const due of left) {
     await correct(due.id, due).catch((error) => {
       // The image may have been deleted meanwhile.
-      if (error.status !== 404) tell('unfit', `Not kept: ${Object.keys(due.said).length} of your corrections: ${error.message}`);
+      if (error.status !== 404) tell('unfit', `${Object.keys(due.said).length} of your corrections are not kept: ${error.message}`);
     });
     if (due.unfit) tell('unfit', due.unfit);
   }

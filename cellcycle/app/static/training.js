@@ -42,8 +42,8 @@ function show({ missing, running, waiting, problem, model }) {
 function drawn() {
   const labelled = all().filter((nucleus) => nucleus.said);
   const isCorrecting = 2 * labelled.filter((nucleus) => nucleus.said !== nucleus.call).length > labelled.length;
-  if (isCorrecting) return 'Whoever labels what looks wrong labels hard nuclei: of all your nuclei more are right than these numbers say.';
-  return 'Labelled nuclei are not drawn at random: of all your nuclei more or fewer may be right than these numbers say.';
+  if (isCorrecting) return 'You labelled mostly nuclei with wrong calls, which are hard ones: of all your nuclei more are right than these numbers say.';
+  return 'Labelled nuclei are not a random sample: of all your nuclei more or fewer may be right than these numbers say.';
 }
 
 /** Return the estimated seconds left. Time counts from the rounds done at the first look, so that the start is excluded. */
@@ -58,7 +58,7 @@ function result(model) {
   const isBetter = model.before < model.after;
   const counts = Object.entries(model.counts).filter(([, n]) => n).map(([name, n]) => `${name} ${n}`).join(', ');
   const [low, high] = model.gain.map((gain) => `${gain < 0 ? '\u2212' : '+'}${Math.abs(Math.round(100 * gain))}`);
-  const chance = !isBetter ? 'so label more, of more images, if you would teach it'
+  const chance = !isBetter ? 'so label more, of more images, to teach it'
     : model.gain[0] > 0 ? 'so it learned something that holds for cells like these'
       : 'so this may be chance: label more, of more images, before you rely on it';
   const act = () => {
@@ -69,9 +69,9 @@ function result(model) {
   const again = button(act, { id: 'call-own', class: 'strong' }, 'Call my images with it');
   return [
     element('p', { class: 'call' }, `Right before ${percent(model.before)}, after ${percent(model.after)}`),
-    element('p', {}, `of ${model.n} labelled nuclei (${counts}) of ${model.n_images} ${model.n_images === 1 ? 'image' : 'images'}, each held out in turn, phases weighing alike. `
-      + `Judged by so many, the change lies between ${low} and ${high} points (95\u00a0% interval), ${chance}.`),
-    ...(isBetter ? [] : [element('p', { class: 'warning' }, `It did not get better: what ${model.from} calls stays, only how sure it is was fitted to your nuclei.`)]),
+    element('p', {}, `of ${model.n} labelled nuclei (${counts}) of ${model.n_images} ${model.n_images === 1 ? 'image' : 'images'}, each held out in turn, phases weighted equally. `
+      + `By so many nuclei, the change lies between ${low} and ${high} points (95\u00a0% interval), ${chance}.`),
+    ...(isBetter ? [] : [element('p', { class: 'warning' }, `It did not get better: the calls of ${model.from} stay; only its confidence was fitted to your nuclei.`)]),
     element('p', { class: 'quiet' }, `${drawn()} ${model.notes.join(' ')}`),
     element('p', {}, again, ' ', element('a', { class: 'button', id: 'save-model', href: 'api/model.zip', download: '', title: 'For cellcycle predict --model, unpacked, ZIP' }, 'Save the model')),
   ];
@@ -108,5 +108,5 @@ on('data said', () => {
   const counts = tallied(said);
   const named = [...classes(), ...(counts['no nucleus'] ? ['no nucleus'] : [])].map((name) => `${name} ${counts[name] ?? 0}`).join(', ');
   const confirmed = said.filter((nucleus) => nucleus.said !== NONE && nucleus.said === nucleus.call).length;
-  get('corrections-told').textContent = `${said.length} of ${all().length} nuclei: ${named}. As the model called: ${confirmed}.`;
+  get('corrections-told').textContent = `${said.length} of ${all().length} nuclei: ${named}. Confirmed as called: ${confirmed}.`;
 });
