@@ -298,7 +298,7 @@ def report(found: Evaluation) -> str:
     if absent := [c for c, value in scores["recall"].items() if value is None]:
         lines.append(f"No nucleus is of {', '.join(absent)}: the scores are of the other classes.")
     lines.append(f"{'calibration error':<20}{scores['calibration_error']:.3f}")
-    lines.append(f"95 % intervals are drawn over {scores['drawn']}.")
+    lines.append(f"95 % intervals are computed over {scores['drawn']}.")
     if scores["n_without_answer"]:
         lines.append(f"{scores['n_without_answer']} nuclei without an answer")
     if found.dataset.fields and set(PHASES) <= set(found.classes):

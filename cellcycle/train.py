@@ -303,9 +303,7 @@ def _about(name: str, cells: _Cells, identity: str, settings: dict, start, is_ke
     limits = [_LIMIT, *dataset.exported, *dataset.told_by_groups, *plan.limits]
     if is_kept:
         trained_on = start.card["trained_on"]
-        limits.append(
-            f"Its weights are those of {start.name}: {len(plan.scored)} nuclei of {dataset.name} judged them."
-        )
+        limits.append(f"Its weights are those of {start.name}, tested on {len(plan.scored)} nuclei of {dataset.name}.")
     own = {} if start is None else {"from": start.name, "from_version": start.version}
     digest = hashlib.sha256(np.ascontiguousarray(dataset.images)).hexdigest()
     return {

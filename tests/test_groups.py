@@ -634,7 +634,7 @@ GOOD_MAPS = {
     "of another computer": "image,condition\nC:\\x\\A01_s1.tif,DMSO\n/y/A01_s2.tif,DMSO\n\\\\s\\A02_s1.tif,drug\n",
 }
 BAD_MAPS = {
-    "image,condition\nA01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\nA09.tif,b\n": "A09.tif is none of the images; correct",
+    "image,condition\nA01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\nA09.tif,b\n": "A09.tif is not one of the images",
     "image,condition\nA01_s1.tif,a\nA02_s1.tif,b\n": "leaves out p/A01_s2.tif",
     "well,condition\nA01,a\n": "leaves out p/A02_s1.tif",
     "well,condition\nA01,a\nA02,b\nA01,c\n": "lines 2 and 4 differ about A01",
@@ -653,7 +653,7 @@ BAD_MAPS = {
     "well,condition,donor\nA01,a,d1\nA02,a,D1\n": "the donors 'd1' and 'D1' differ only by capitals",
     "well,dose_uM\nA01,1\nA02,2\n": "did you mean dose",
     "well,rep\nA01,1\nA02,2\n": "did you mean replicate",
-    "image,condition\nq/A01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\n": "q/A01_s1.tif is none of the images",
+    "image,condition\nq/A01_s1.tif,a\nA01_s2.tif,a\nA02_s1.tif,b\n": "q/A01_s1.tif is not one of the images",
     "well\tdose\nA01\t1,000\nA02\t2\n": "line 2: the dose '1,000' may be 1000 or 1; write it as one of these",
     "well;dose\nA01;+2.500\nA02;2\n": "line 2: the dose '+2.500' may be +2500 or 2.5",
     "well;dose\nA01;2.500\nA02;2\n": "line 2: the dose '2.500' may be 2500 or 2.5",
@@ -755,12 +755,12 @@ def test_what_is_wrong_with_images_is_told_before_a_map_that_does_not_fit(tmp_pa
     for images in ([ImageError("w1", "its files are channels", "name those of DNA")], [str(tmp_path / "w1")]):
         with pytest.raises(ImageError, match=r"w1: (its files|there is no such file)"):
             layout(images, tmp_path / "map.csv")
-    with pytest.raises(DataError, match=r"a\.tif is none of the images; correct the name, or delete the row"):
+    with pytest.raises(DataError, match=r"a\.tif is not one of the images; correct the name, or delete the row"):
         layout([str(tmp_path / "w1")], tmp_path / "map.csv", has_files=False)
     # What a plate of others lacks may not be had, and is told where it may be the reason.
     images = [str(tmp_path / "A01.tif"), ImageError("p.zarr/A/3", "it has no such image", "copy it again")]
     (tmp_path / "A01.tif").touch()
-    with pytest.raises(DataError, match=r"a\.tif is none of the images \(p\.zarr/A/3: it has no such image\)"):
+    with pytest.raises(DataError, match=r"a\.tif is not one of the images \(p\.zarr/A/3: it has no such image\)"):
         layout(images, tmp_path / "map.csv")
     (tmp_path / "map.csv").write_text("well,condition\nA01,c\nA2x,d\n")
     with pytest.raises(DataError, match="line 3: 'A2x' is not a well"):

@@ -265,7 +265,7 @@ def test_weights_that_are_kept_are_said_to_come_from_what_they_were_learned_from
     others = replace(cells, images=np.clip(cells.images + noise, 0, 1), identity="toy-2", name="others")
     kept = train(others, tmp_path / "kept", from_model=trained.folder, n_folds=2, epochs=1, device="cpu")
     assert kept.card["trained_on"] == trained.card["trained_on"]
-    assert "Its weights are those of model: 96 nuclei of others judged them." in kept.card["limits"]
+    assert "Its weights are those of model, tested on 96 nuclei of others." in kept.card["limits"]
     assert not evaluate(kept, others).trained_on and kept.card["data"]["identity"] == "toy-2"
 
 

@@ -272,7 +272,7 @@ def _with_copies_grouped(source, dataset: NucleusDataset, on_error: str) -> Nucl
     n_copies = len(nucleus) - len(np.unique(nucleus))
     if not n_copies:
         return dataset
-    note = f"{n_copies} images are copies of others; copies share a group, so no fold parts them"
+    note = f"{n_copies} images are copies of others; copies share a group, so that no fold separates them"
     keys = dataset.known_by() if dataset.groups is None else np.column_stack([dataset.groups, nucleus.astype(str)])
     groups = {"groups": joined(keys), "groups_are_copies": dataset.groups is None}
     # Copies join groups that no fold may divide, but not slides: these still have G1 peaks of their own.

@@ -222,7 +222,7 @@ def _nagao(name: str, part: str, folder: Path, notes, size_px: int | None) -> Nu
             nucleus = f"{side}/{k // copies:04d}"
             rows.append((f"{nucleus}/{k % copies}", "not-G2" if label else "G2", nucleus))
     entries = pd.DataFrame(rows, columns=["sample_id", "label", "group"]).assign(pixel_size_um=np.nan)
-    notes = [*notes, "every nucleus of the training array stands with three copies, turned or shifted: one group"]
+    notes = [*notes, "every nucleus of the training array has three copies, turned or shifted: one group"]
     return as_dataset(chosen[0], name, entries, pictures, notes, size_px, "skip")
 
 

@@ -299,5 +299,5 @@ def _lend(name: str, fields: list[Given], scale: Scale, least_quality: float) ->
         elif np.isnan(ratio):
             note += "does not fit the common G1 peak and has no other: drug, exposure and ploidy cannot be told apart"
         else:
-            note += f"has its own peak at {ratio:.2f} times the common one: another exposure, or more copies of DNA"
+            note += f"has its own peak at {ratio:.2f} times the common one: another exposure, or more genome copies"
     return note

@@ -205,7 +205,7 @@ def _by_image(file: Path, images: list[Given], notes: list[str]):
             if same:
                 return same
         bad = [f" ({image.path}: {image.error.finding})" for image in images if image.error is not None]
-        finding = f"line {line}: {name or 'an empty name'} is none of the images{''.join(bad[:1])}"
+        finding = f"line {line}: {name or 'an empty name'} is not one of the images{''.join(bad[:1])}"
         raise DataError(file, finding, "correct the name, or delete the row")
 
     return find

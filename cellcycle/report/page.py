@@ -28,9 +28,9 @@ _COLUMNS = ["table", "arm", "condition", "dose", "plate", "well", "unit", "quant
 # How a page and its table of numbers begin, in earlier versions too; only files that contain these are overwritten.
 _MARKS = '<meta name="generator" content="cellcycle report">', ",".join(_COLUMNS[:-1])
 _PRIORS = {
-    "culture": "the prior of a growing culture (M weighs little; G1, S and G2 alike)",
-    "equal": "all phases weighing alike",
-    "slide": "phases weighing as the DNA histogram of an image says",
+    "culture": "the prior of a growing culture (M weighs little; G1, S and G2 equally)",
+    "equal": "all phases weighted equally",
+    "slide": "phases weighted by the DNA histogram",
 }
 _SHARES = (
     "<b>Counted</b>: the calls, made with {prior}. <b>Estimated</b>: the shares that make the probabilities of all "
