@@ -189,10 +189,9 @@ def _drawn(pixels: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
         n_brighter = np.count_nonzero(pixels[box] > value_of[index])
         return 2 * n_brighter < pixels[box].size or areas[index] >= 0.5 * pixels[box].size
 
-    by_size = sorted(boxes_of(labels), key=lambda area: -areas[area[0]])
-    candidates = ((index, box) for index, box in by_size if is_possible[index] and is_bright(index, box))
+    possible = sorted((one for one in boxes_of(labels) if is_possible[one[0]]), key=lambda one: -areas[one[0]])
     # A picture of few levels has thousands of flat areas, none of them brighter than its surroundings.
-    for index, box in islice(candidates, 2000):
+    for index, box in islice((one for one in possible if is_bright(*one)), 2000):
         mask = labels[box] == index
         width = 2 * ndimage.distance_transform_edt(np.pad(mask, 1)).max()
         is_other = np.hypot(*mask.shape) < _LEAST_LENGTH * width and value_of[index] not in values
