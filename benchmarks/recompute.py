@@ -113,10 +113,10 @@ def estimate(parts: list[tuple], which: int, seed: int, n_draws: int = DRAWS) ->
 
 def redrawn(of: np.ndarray, truth: np.ndarray, call: np.ndarray, which: int, rng, n_draws: int) -> np.ndarray:
     """Return the score of each of `n_draws` draws of whole slides, trainings or cells (`of`), with replacement."""
-    phases = sorted(set(truth))
-    counts = pd.crosstab([of, truth], call).reindex(columns=phases, fill_value=0)
-    every = pd.MultiIndex.from_product([np.unique(of), phases])
-    cube = counts.reindex(every, fill_value=0).to_numpy().reshape(-1, len(phases), len(phases))
+    phases, true = np.unique(truth, return_inverse=True)
+    units, unit = np.unique(of, return_inverse=True)
+    cube = np.zeros((len(units), len(phases), len(phases)))
+    np.add.at(cube, (unit, true, np.searchsorted(phases, call)), 1)
     times = rng.multinomial(len(cube), np.full(len(cube), 1 / len(cube)), size=n_draws)
     drawn = np.tensordot(times.astype(float), cube, axes=1)
     right, true, calls = np.diagonal(drawn, axis1=1, axis2=2), drawn.sum(axis=2), drawn.sum(axis=1)
