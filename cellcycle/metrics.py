@@ -171,9 +171,12 @@ def bootstrap_matrices(labels, predicted, n_classes: int, units=None, n_samples=
     Units are drawn over all classes, so that class counts vary: with 21 images of M that is part of the uncertainty.
     """
     unit_of, drawn = draws(len(labels), units, n_samples, seed)
-    per_unit = np.zeros((drawn.shape[1], n_classes * n_classes))
-    np.add.at(per_unit, (unit_of, _cells(labels, predicted, n_classes)), 1)
-    return np.rint(drawn @ per_unit).astype(np.int64).reshape(n_samples, n_classes, n_classes)
+    n_cells = n_classes**2
+    at = unit_of * n_cells + _cells(labels, predicted, n_classes)
+    per_unit = np.bincount(at, minlength=drawn.shape[1] * n_cells).reshape(-1, n_cells)
+    # Whole numbers up to there are exact in single precision, which is multiplied in a third of the time.
+    number = np.float32 if int(drawn.max()) * len(labels) < 2**24 else np.float64
+    return (drawn.astype(number) @ per_unit.astype(number)).astype(np.int64).reshape(-1, n_classes, n_classes)
 
 
 def drawn_by(groups, labels) -> np.ndarray | None:
@@ -236,6 +239,8 @@ def _cells(labels, predicted, n_classes: int) -> np.ndarray:
         finding = f"{np.shape(predicted)} calls for {np.shape(labels)} labels"
         raise SettingError("predicted", finding, "give one call an image")
     for name, given in codes.items():
+        if given.dtype.kind == "i" and given.min(initial=0) >= 0 and given.max(initial=0) < n_classes:
+            continue
         outside = np.setdiff1d(given, np.arange(n_classes))
         if outside.size:
             raise SettingError(name, f"{outside[0]} is the code of no class", f"give 0 to {n_classes - 1}")

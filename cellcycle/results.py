@@ -11,7 +11,7 @@ import json
 import os
 import platform
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -249,6 +249,7 @@ def load_runs(root) -> list[Record]:
     return [read_run(file.parent) for file in sorted(Path(root).glob("[!.]*/run.json"))]
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Return the versions of Python, cellcycle and the numerical packages, without importing them."""
     found = {"python": platform.python_version()}
