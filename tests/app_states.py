@@ -57,10 +57,10 @@ def upload(page, *files):
     page.locator("body[data-worked]").wait_for()
 
 
-def plate(folder: Path, pixels) -> list[Path]:
+def plate(folder: Path, pixels, side_px: int = 200) -> list[Path]:
     """Write one field for each of two wells, and their plate map; return the paths."""
     folder.mkdir(exist_ok=True)
-    for name, part in (("A01_s1.tif", pixels[:300, :300]), ("A02_s1.tif", pixels[300:600, :300])):
+    for name, part in (("A01_s1.tif", pixels[:side_px, :side_px]), ("A02_s1.tif", pixels[300:][:side_px, :side_px])):
         write_image(folder / name, part, 0.325)
     (folder / "map.csv").write_text("well,condition\nA01,control\nA02,drug\n")
     return sorted(folder.iterdir())
@@ -151,7 +151,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as made, running(Path(made) / "page") as address, sync_playwright() as tool:
         (Path(made) / "broken.png").write_bytes(b"x")
-        fields = plate(Path(made) / "plate", tifffile.imread(FIELD))
+        fields = plate(Path(made) / "plate", tifffile.imread(FIELD), 300)
         browser = launch(tool, "chromium")
         for place, viewport in VIEWPORTS.items():
             for scheme in ("light", "dark"):

@@ -26,8 +26,9 @@ import tifffile
 from cellcycle.app import fine_tune, training
 from cellcycle.card import check_words
 from cellcycle.checkpoint import load_checkpoint
-from cellcycle.errors import CheckpointError, DataError, LimitError
+from cellcycle.errors import CheckpointError, LimitError
 from cellcycle.predict import Settings, predict
+from tests import in_child
 from tests.test_app import ALONE, FIELD, NUCLEI, cookie_of, field_file, give, running, visitor
 
 pytestmark = pytest.mark.slow
@@ -77,37 +78,9 @@ def server(folder):
 @pytest.fixture
 def quick(server, monkeypatch):
     """A client of a server whose trainings are those of this file."""
-    monkeypatch.setattr(fine_tune, "start", _ready)
-    monkeypatch.setattr(fine_tune, "fine_tune", _wait)
+    monkeypatch.setattr(fine_tune, "start", in_child.ready)
+    monkeypatch.setattr(fine_tune, "fine_tune", in_child.train_for_ever)
     return server
-
-
-def _ready(*_):
-    pass
-
-
-def _wait(images, most, epochs, work):
-    (work / fine_tune.PROGRESS).write_text(json.dumps([3, 10]))
-    time.sleep(60)
-
-
-def _refuse(*_):
-    raise DataError("your corrections", "too few", "label more")
-
-
-def _fill(*_):
-    return len(bytearray(4 << 30))
-
-
-def _crash(*_):
-    os._exit(7)
-
-
-def _make(images, most, epochs, work):
-    made = work / fine_tune.MADE
-    (made / fine_tune.MODEL).mkdir(parents=True)
-    (made / fine_tune.MODEL / "model.json").write_text("{}")
-    (made / fine_tune.TRAINED).write_text(json.dumps({"name": "模型 1", "n": sum(len(said) for *_, said in images)}))
 
 
 def test_corrections_become_a_model_that_calls_again_and_can_be_taken_along(tmp_path, field_file):
@@ -292,8 +265,12 @@ def test_of_trainings_no_more_wait_than_may_and_what_is_gone_at_its_turn_is_said
 
 @pytest.mark.parametrize(
     ("spoiler", "words"),
-    [(_refuse, "too few; label more"), (_fill, "more than 500 MB"), (_crash, "ended the process")],
-)  # fmt: skip
+    [
+        (in_child.refuse, "too few; label more"),
+        (in_child.fill, "more than 500 MB"),
+        (in_child.crash, "ended the process"),
+    ],
+)
 def test_a_training_that_fails_says_why_and_hurts_nobody(quick, folder, monkeypatch, field_file, spoiler, words):
     monkeypatch.setattr(fine_tune, "fine_tune", spoiler)
     with corrected(quick, field_file) as (client, about, _):
@@ -305,15 +282,15 @@ def test_a_training_that_fails_says_why_and_hurts_nobody(quick, folder, monkeypa
 
 
 def test_a_training_that_takes_too_long_ends(tmp_path, monkeypatch, field_file):
-    monkeypatch.setattr(fine_tune, "start", _ready)
-    monkeypatch.setattr(fine_tune, "fine_tune", _wait)
+    monkeypatch.setattr(fine_tune, "start", in_child.ready)
+    monkeypatch.setattr(fine_tune, "fine_tune", in_child.train_for_ever)
     with at(tmp_path, replace(SOON, train_s=1)) as client, corrected(client, field_file) as (client, _, _):
         client.post("/api/training").raise_for_status()
         assert "longer than 1 s" in ended(client)["problem"]
 
 
 def test_a_model_replaces_the_last_one_and_goes_with_its_visitor(quick, monkeypatch, field_file, folder):
-    monkeypatch.setattr(fine_tune, "fine_tune", _make)
+    monkeypatch.setattr(fine_tune, "fine_tune", in_child.make_model)
     with corrected(quick, field_file) as (client, _, said):
         for _ in range(2):
             client.post("/api/training").raise_for_status()
@@ -331,8 +308,8 @@ def test_a_model_replaces_the_last_one_and_goes_with_its_visitor(quick, monkeypa
 
 
 def test_a_training_that_ended_with_the_server_is_told_by_the_next(tmp_path, monkeypatch, field_file):
-    monkeypatch.setattr(fine_tune, "start", _ready)
-    monkeypatch.setattr(fine_tune, "fine_tune", _wait)
+    monkeypatch.setattr(fine_tune, "start", in_child.ready)
+    monkeypatch.setattr(fine_tune, "fine_tune", in_child.train_for_ever)
     killed = tmp_path / "killed"
     with at(tmp_path) as client, ExitStack() as stack:
         visitors = [stack.enter_context(corrected(client, field_file))[0] for _ in range(3)]
