@@ -335,7 +335,7 @@ def test_corrections_train_a_model_that_calls_again_and_are_taken_again(
         page.wait_for_timeout(20)
     (work / "go").touch()
     page.locator("#open-corrections").click()
-    page.locator("#trained .call", has_text="Right before").wait_for()
+    page.locator("#trained .call", has_text=f"Right before 50{PERCENT}, after 60{PERCENT}").wait_for()
     assert f"95{PERCENT} interval" in page.locator("#trained").inner_text()
     # The page fetches it: where it is refused, the page is not left.
     assert page.locator("a#save-model[download]").count() == 1
