@@ -86,7 +86,7 @@ def test_a_scheduler_that_dies_under_way_is_one_line():
     quick = dask.config.set({"distributed.comm.timeouts.connect": "1s"})
     own = LocalCluster(n_workers=1, processes=False, dashboard_address=None)
     with quick, own as cluster, Client(cluster) as client:
-        done = tasks.run(wait_for, [0, 0, 5], client=client)
+        done = tasks.run(wait_for, [0, 0, 2], client=client)
         assert next(done) == 0
         cluster.sync(cluster.scheduler.close)
         with pytest.raises(SettingError, match=r"--dask: the connection to its scheduler was lost; see that it runs"):

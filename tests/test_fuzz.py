@@ -24,7 +24,10 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the limit is one 
 COSTLY = {
     "png 11,000 x 11,000 of 16-bit colour",
     "png 13,000 x 13,000 in truth",
+    "tiles of 16 in 5000 x 5000",
     "ome 100,000 TiffData",
+    "ome 100,000 channels",
+    "ome deep",
     "ome 20,000 images",
     "200,000 pages",
     "4000 SubIFDs",

@@ -96,6 +96,7 @@ def test_nuclei_that_an_area_of_noise_cuts_are_at_its_edge_and_the_others_stay(n
     assert all(mask[cut.labels == k].mean() < 0.5 for k in touching)
 
 
+@cache
 def ordinary():
     """Pictures in which nothing is filled in, however uneven, empty or crowded."""
     y, x = np.mgrid[-1:1:480j, -1:1:480j]
