@@ -320,6 +320,23 @@ def test_a_number_that_names_one_channel_and_counts_another_is_refused(tmp_path,
     assert names == ["1", "2", "2", "1", "Cy5"]
     # A table holds names.
     assert read_stated(tmp_path / "a.ome.tif", "1", "").channel == "1"
+    # A spreadsheet writes 01 as 1.
+    tifffile.imwrite(tmp_path / "b.ome.tif", stack, metadata={"axes": "CYX", "Channel": {"Name": ["01", "02", "03"]}})
+    with pytest.raises(ImageError, match=r"""1 is the name.*'"01"' or '"02"'"""):
+        read_plane(tmp_path / "b.ome.tif", channel="1")
+    assert read_stated(tmp_path / "b.ome.tif", "1", "").channel == "01"
+
+
+def test_of_two_channels_of_one_name_none_is_taken_by_that_name(tmp_path, nucleus16):
+    stack = np.stack([nucleus16 // n for n in (1, 2, 3)])
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "DAPI", "dapi"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata=metadata)
+    for asked in ("DAPI", '"DAPI"', "Dapi"):
+        with pytest.raises(ImageError, match=r"channels match .*choose one of 0 DAPI, 1 DAPI, 2 dapi, by its index"):
+            read_plane(tmp_path / "a.ome.tif", channel=asked)
+    for asked, n in (("1", 2), ("dapi", 3)):
+        found = read_plane(tmp_path / "a.ome.tif", channel=asked)
+        np.testing.assert_allclose(found.pixels, as_unit(nucleus16 // n), atol=1e-7)
 
 
 def test_two_stains_in_colours_are_refused(tmp_path, nucleus8):

@@ -565,7 +565,7 @@ def test_what_an_image_does_not_have_is_one_line(two_channels, columns, finding)
 def test_two_channels_of_the_name_that_a_table_says_are_not_guessed_between(tmp_path):
     twins = write_series(tmp_path / "t.ome.tif", axes="CYX", Channel={"Name": ["Alexa", "Alexa"]})
     said = refusal(tmp_path, labelled(twins, "1", channel="Alexa"))
-    assert "2 of its channels are called Alexa, as its table says (write the index of the channel" in said
+    assert '2 channels match "Alexa" (its table says channel Alexa) (choose one of 0 Alexa, 1 Alexa, by its' in said
     both = load(tmp_path, pd.concat(labelled(twins, index, channel=index) for index in "01"))
     for index, field in zip("01", both.fields, strict=True):
         np.testing.assert_array_equal(field.pixels, read_plane(twins, index).pixels)

@@ -182,10 +182,6 @@ def read_stated(path, said_channel: str, said_planes: str, channel=None, plane=N
             raise
         finding = f"{error.finding} (its table says {', '.join(by_table)})"
         raise ImageError(error.subject, finding, error.remedy) from None
-    n_alike = sum(name.casefold() == str(channel).casefold() for name in found.channels)
-    if n_alike > 1 and channel == said_channel:
-        finding = f"{n_alike} of its channels are called {channel}, as its table says"
-        raise ImageError(path, finding, "write the index of the channel, from 0, in the column channel")
     if by_planes and not said_planes.isdecimal() and not found.planes.casefold().startswith(said_planes.casefold()):
         finding = f"its table says {said_planes}, but the image has {found.planes or 'a single plane'}"
         raise ImageError(path, finding, "give the image that was meant, or correct the column planes")

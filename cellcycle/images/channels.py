@@ -265,25 +265,35 @@ def _find(stack: Stack, channel: int | str) -> int:
     Text in double quotes is taken for a name; it is taken for an index only if no channel has that name.
     """
     said = str(channel).strip()
-    text = unquoted(said).lower()
-    names = [name.lower() for name in stack.channel_names]
-    if text in names and not isinstance(channel, int):
-        index = int(text) if is_index(text) and text == said.lower() else stack.n_channels
+    asked = unquoted(said)
+    text, *names = map(_without_zeros, (asked, *stack.channel_names))
+    exact = [i for i, name in enumerate(stack.channel_names) if name == asked]
+    found = exact or [i for i, name in enumerate(names) if name == text]
+    if len(found) == 1 and not isinstance(channel, int):
+        index = int(text) if is_index(text) and asked == said else stack.n_channels
         if index < stack.n_channels and names[index] != text:
             finding = f"{text} is the name of one of its channels and the index of another ({_listed(stack)})"
-            remedy = f"give a name in double quotes, '\"{text}\"' or '\"{stack.channel_names[index]}\"'"
+            one, other = (stack.channel_names[i] for i in (found[0], index))
+            remedy = f"give a name in double quotes, '\"{one}\"' or '\"{other}\"'"
             raise ImageError(stack.path, finding, remedy)
-        return names.index(text)
-    if is_index(text) and int(text) < stack.n_channels:
+        return found[0]
+    if is_index(text) and int(text) < stack.n_channels and (not found or isinstance(channel, int)):
         return int(text)
-    wanted = set(words(unquoted(said)))
-    found = [i for i, name in enumerate(stack.channel_names) if wanted and wanted <= set(words(name))]
-    if len(found) != 1 and not is_index(text):
-        found = found or [i for i, name in enumerate(names) if text and text in name]
+    if not found:
+        wanted = set(words(asked))
+        found = [i for i, name in enumerate(stack.channel_names) if wanted and wanted <= set(words(name))]
+        if len(found) != 1 and not is_index(text):
+            found = found or [i for i, name in enumerate(names) if text and text in name]
     if len(found) != 1:
-        finding = "no channel" if not found else f"{len(found)} channels"
-        raise ImageError(stack.path, f'{finding} matches "{unquoted(said)}"', f"choose one of {_listed(stack)}")
+        finding = f"{len(found)} channels match" if found else "no channel matches"
+        remedy = f"choose one of {_listed(stack)}" + ", by its index" * bool(found)
+        raise ImageError(stack.path, f'{finding} "{asked}"', remedy)
     return found[0]
+
+
+def _without_zeros(name: str) -> str:
+    """Return a name in lower case; a number without leading zeros, which spreadsheets drop."""
+    return str(int(name)) if is_index(name) else name.lower()
 
 
 def unquoted(text: str) -> str:
