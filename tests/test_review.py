@@ -96,6 +96,14 @@ def test_a_guessed_pixel_size_is_not_handed_on(table):
     assert np.isnan(row["pixel_size_um"]) and "pixel_size_um" in review.labels_text([row])
 
 
+def test_a_guessed_pixel_size_is_not_taken_for_stated_where_a_column_of_labels_was_added_to_a_table(table, tmp_path):
+    flags = ["scale_unknown", "edge; scale_unknown", "edge"]
+    table.head(3).assign(flags=flags, pixel_size_um=0.3, label="S").to_csv(tmp_path / "t.csv", index=False)
+    found, _ = review.read_labels(tmp_path / "t.csv")
+    np.testing.assert_array_equal(found["pixel_size_um"], [np.nan, np.nan, 0.3])
+    assert "flags" not in found
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_tables_out_of_a_spreadsheet_are_read(tmp_path, encoding, separator):

@@ -31,6 +31,7 @@ _SPELLINGS = dict.fromkeys(LABEL_COLUMNS + MORE_COLUMNS, ()) | {
     "nucleus_id": ("nucleus", "id"),
     "centroid_y_px": ("centroid_y", "y_px", "y"),
     "centroid_x_px": ("centroid_x", "x_px", "x"),
+    "flags": (),
 }
 _NUMBERS = ("nucleus_id", "centroid_y_px", "centroid_x_px", "pixel_size_um")
 # Forms of `Plane.planes`: a time point, one plane, or a maximum projection (read by default); or an index alone, as
@@ -86,6 +87,10 @@ def read_labels(path, on_error: str = "raise"):
     table.loc[labels.index, "label"] = labels
     for name in table:
         table[name] = _as_numbers(table, name, path, separator) if name in _NUMBERS else table[name].str.strip()
+    if {"flags", "pixel_size_um"} <= set(table):
+        # `predict` estimated this size from the nuclei; the image does not state it.
+        is_guess = table["flags"].str.split(r"\s*;\s*").map(set).map({"scale_unknown"}.issubset)
+        table["pixel_size_um"] = table["pixel_size_um"].mask(is_guess)
     table = table.reindex(columns=[*LABEL_COLUMNS, *(name for name in MORE_COLUMNS if name in table)])
     said = stated(table)
     table = table.assign(**{name: said[name] for name in READ_COLUMNS if name in table})
