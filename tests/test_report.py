@@ -56,8 +56,10 @@ def nuclei_of(shares, n=200, seed=0, wells=("A01",), condition="", dose=np.nan, 
         likely = MISTAKES[:, calls].T + 1e-4
         scores = likely / likely.sum(axis=1, keepdims=True)
         values = {f"p_{phase}": scores[:, j] for j, phase in enumerate(PHASES)}
-        copies, box = 2 + 1.0 * truth.clip(0, 2), {"top": 10, "left": 10, "bottom": 30, "right": 30}
-        values |= {f"bbox_{side}_px": float(at) for side, at in box.items()}
+        copies = 2 + 1.0 * truth.clip(0, 2)
+        for sides, axis in ((("top", "bottom"), "y"), (("left", "right"), "x")):
+            middle = np.floor(more.get(f"centroid_{axis}_px", 20.0))
+            values |= {f"bbox_{sides[0]}_px": np.maximum(middle - 10, 0), f"bbox_{sides[1]}_px": middle + 10}
         values |= {"image": f"{well}_s1.tif", "nucleus_id": np.arange(n) + 1.0, "call": np.array(PHASES)[calls]}
         values |= {"centroid_y_px": 20.0, "centroid_x_px": 20.0, "edge_width_px": 4.0, "pixel_size_um": 0.3}
         values |= {"integrated_dna": 5 * copies, "dna_copies": copies, "confidence": scores.max(axis=1)}
@@ -300,6 +302,10 @@ def test_a_plate_that_was_predicted_in_parts_is_one_also_beside_another_of_its_n
         ("p_S", "", "row 3 has no probabilities that add up to 1 .*p_S nan"),
         ("p_S", "2.5", "row 3 has no probabilities that add up to 1 .*p_S 2.5"),
         ("p_M", "-1", "row 3 has no probabilities that add up to 1 .*p_M -1"),
+        ("nucleus_id", "", "row 3 does not say where its nucleus lies"),
+        ("image", "", "row 3 does not say where its nucleus lies"),
+        # As where 20.455 is taken for 20,455.
+        ("centroid_x_px", "20455", "row 3 does not say where its nucleus lies"),
     ],
 )
 def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, finding):
@@ -310,6 +316,26 @@ def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, f
         table.loc[2, name] = text
     table.to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=finding):
+        read_experiment([tmp_path / "t.csv"])
+
+
+def test_columns_are_known_whatever_their_capitals_and_blanks(tmp_path):
+    table = nuclei_of([0.4, 0.3, 0.2, 0.1], 20, condition="1 µM, drug", dose=0.5)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    names = {"condition": " Condition", "dose": "DOSE", "well": "Well", "nucleus_id": "Nucleus ID"}
+    table.rename(columns=names).to_csv(tmp_path / "t2.csv", index=False, sep=";", decimal=",")
+    one, other = (read_experiment([tmp_path / name]).table for name in ("t.csv", "t2.csv"))
+    pd.testing.assert_frame_equal(one, other)
+    for twin in ("Dose", "dose"):
+        table.assign(twin=2.0).rename(columns={"twin": twin}).to_csv(tmp_path / "t.csv", index=False)
+        with pytest.raises(DataError, match=r"its columns dose and (Dose|dose.1) have one name"):
+            read_experiment([tmp_path / "t.csv"])
+
+
+def test_a_table_as_long_as_a_sheet_may_have_lost_its_end(tmp_path, monkeypatch):
+    nuclei_of(CONTROL, 20, condition="drug").to_csv(tmp_path / "t.csv", index=False)
+    monkeypatch.setattr("cellcycle.review.table._MOST_LINES", 21)
+    with pytest.raises(DataError, match="it has 21 lines, as many as a spreadsheet holds"):
         read_experiment([tmp_path / "t.csv"])
 
 
@@ -923,7 +949,8 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
         read_experiment([first, first])
     again = nuclei_of(CONTROL, 20, seed=1, planes="t 0", centroid_y_px=y, centroid_x_px=x)
     (tmp_path / "A01_s1.tif").touch()
-    for image, rows in (("./A01_s1.tif", again), (str(tmp_path / "A01_s1.tif"), again), ("q/A01_s1.tif", table)):
+    copy = ("q/A01_s1.tif", table), ("q/A01_s1.tif", table.sort_values("p_G2"))
+    for image, rows in (("./A01_s1.tif", again), (str(tmp_path / "A01_s1.tif"), again), *copy):
         rows.assign(image=image).to_csv(other, index=False)
         with pytest.raises(DataError, match=r"stands in .*a.csv as A01_s1.tif, too"):
             read_experiment([first, other])

@@ -125,7 +125,7 @@ def _many(table):
         "no box": (table.assign(bbox_right_px=table["bbox_left_px"]), "row 1 does not say where"),
         "endless": (table.assign(bbox_right_px=np.inf), "row 1 does not say where"),
         "unreadable": (
-            table[:2].assign(nucleus_id=np.nan, flags=["unreadable", "no_nucleus"]),
+            table.loc[:1, ["image"]].reindex(columns=[*table]).assign(flags=["unreadable", "no_nucleus"]),
             "none of its rows holds a nucleus (1 unreadable, 1 no nucleus)",
         ),
     }

@@ -167,6 +167,8 @@ def _check_once(paths, table) -> None:
         return bool(same_fields(places, [shape, shape]))
 
     for (k, image, told, located, planes), rows in pictures.groupby([*pictures], sort=False).indices.items():
+        # A spreadsheet may have sorted the rows.
+        rows = rows[np.argsort(content[rows, 0], kind="stable")]
         keys: dict[tuple, Callable | None] = {(located, planes): None}
         if np.isfinite(content[rows, 0]).any():
             keys[os.path.basename(os.path.normpath(image)), content[rows].tobytes()] = is_as_bright

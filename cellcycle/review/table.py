@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import re
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cellcycle.datasets.labels import NONE, stated
+from cellcycle.datasets.spelling import clean
 from cellcycle.datasets.tables import decoded
 from cellcycle.errors import DataError
 from cellcycle.names import from_cell
@@ -19,6 +22,9 @@ from cellcycle.review.doubt import classes_of
 BOX_COLUMNS = ("bbox_top_px", "bbox_left_px", "bbox_bottom_px", "bbox_right_px")
 _NEEDED = ("image", "nucleus_id", "centroid_y_px", "centroid_x_px", "call", "flags", *BOX_COLUMNS)
 _TEXTS = TEXT_COLUMNS | {"group", "image_sha256"}
+_KNOWN = {*table_columns(()), *_TEXTS, *NUMBERS_OF_MAP}
+# Rows of a sheet: a spreadsheet drops those below, also when it saves.
+_MOST_LINES = 2**20
 # Text that other programs, e.g. R, write into empty cells.
 _EMPTY = ("NA", "NaN", "nan", "<NA>")
 _REMARKS = ("flags", "review", "error")
@@ -48,9 +54,8 @@ def read_table(path, needs_nuclei: bool = True):
     _check_columns(path, list(table))
     table = _without_na(table)
     numbers = [name for name in table if name not in _TEXTS]
-    known = {*table_columns(()), *NUMBERS_OF_MAP}
     for name in numbers:
-        table[name] = _as_numbers(path, table[name], name in known or name.startswith("p_"))
+        table[name] = _as_numbers(path, table[name], name in _KNOWN or name.startswith("p_"))
     _check_rows(path, table, needs_nuclei)
     return table
 
@@ -58,12 +63,12 @@ def read_table(path, needs_nuclei: bool = True):
 def _as_text(path: Path):
     """Return the table with cells as they are in the file: CSV and TSV as text, JSON and Parquet with their types."""
     if path.suffix.lower() in (".parquet", ".pq"):
-        table = pd.read_parquet(path)
+        table = _spelled(path, pd.read_parquet(path))
     elif path.suffix.lower() == ".json":
         rows = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("not a list of rows")
-        table = pd.DataFrame(rows)
+        table = _spelled(path, pd.DataFrame(rows))
     else:
         is_text = path.suffix.lower() in (".csv", ".tsv", ".txt")
         text = decoded(path)[0] if is_text else path.read_text(encoding="utf-8-sig")
@@ -73,6 +78,10 @@ def _as_text(path: Path):
             raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
         # pandas must not guess missing values, because a class or a file may be called NA: see `_without_na`.
         table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+        if len(table) + 1 == _MOST_LINES:
+            finding = f"it has {_MOST_LINES:,} lines, as many as a spreadsheet holds, which drops those below"
+            raise DataError(path, finding, "give the table as cellcycle predict wrote it")
+        table = _spelled(path, table)
         # Spreadsheets also save rows whose cells were cleared.
         table = table[(table.fillna("") != "").any(axis=1)].reset_index(drop=True)
         # A comma is the decimal mark if probabilities contain one, or if they are whole and no comma separates cells.
@@ -81,6 +90,19 @@ def _as_text(path: Path):
             numbers = [name for name in table if name not in _TEXTS]
             table[numbers] = table[numbers].replace(",", ".", regex=True)
     return table.assign(**{n: cells.map(lambda cell: from_cell(str(cell))) for n, cells in texts_of(table).items()})
+
+
+def _spelled(path: Path, table):
+    """Return the table with known columns under their own names, whatever their capitals and blanks."""
+    called = defaultdict(list)
+    for name in map(str, table):
+        # pandas numbers columns of one name: dose, dose.1.
+        called[re.sub(r"\.\d+$", "", clean(name).casefold().replace(" ", "_"))].append(name)
+    for known in sorted(_KNOWN & called.keys()):
+        if len(called[known]) > 1:
+            finding = f"its columns {' and '.join(called[known])} have one name"
+            raise DataError(path, finding, "call the one that is not meant otherwise")
+    return table.rename(columns={called[name][0]: name for name in _KNOWN & called.keys()})
 
 
 def _without_na(table):
@@ -126,7 +148,8 @@ def _as_numbers(path: Path, column, is_needed: bool):
 def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
     if not len(table):
         raise DataError(path, "it has no rows", "predict some images first")
-    nuclei = table[table["nucleus_id"].notna()]
+    where = ["nucleus_id", "centroid_y_px", "centroid_x_px", *BOX_COLUMNS]
+    nuclei = table[table[where].notna().any(axis=1) | (table["call"] != "")]
     if needs_nuclei and not len(nuclei):
         counts = table["flags"].value_counts().items()
         found = ", ".join(f"{n} {flags.replace(';', ' ').replace('_', ' ')}" for flags, n in counts)
@@ -137,17 +160,19 @@ def _check_rows(path: Path, table, needs_nuclei: bool) -> None:
         row = int(unknown.to_numpy().argmax())
         finding = f"the call of row {row + 1} is {table['call'].iloc[row]!r}, not one of {', '.join(classes)}"
         raise DataError(path, finding, "write one of these, or leave it empty")
+    y, x, top, left, bottom, right = (nuclei[name] for name in where[1:])
+    is_there = np.isfinite(nuclei[where]).all(axis=1) & (nuclei["image"] != "")
+    # A number that is not whole had a thousands comma that was taken for the decimal mark; a place outside its box had
+    # a decimal mark that was taken for that of thousands.
+    is_there &= (nuclei[["nucleus_id", *BOX_COLUMNS]] % 1 == 0).all(axis=1)
+    is_there &= (top - 1 <= y) & (y <= bottom) & (left - 1 <= x) & (x <= right)
+    is_there &= (top >= 0) & (left >= 0) & (top < bottom) & (left < right) & (np.maximum(bottom, right) < 2**31)
+    if not is_there.all():
+        finding = f"row {int(nuclei.index[~is_there][0]) + 1} does not say where its nucleus lies"
+        raise DataError(path, finding, "predict the images again")
     # A file may have been read several times, in other channels or time points.
     twice = stated(nuclei).assign(image=nuclei["image"], nucleus_id=nuclei["nucleus_id"]).duplicated()
     if twice.any():
         row = nuclei[twice].iloc[0]
         finding = f"nucleus {row['nucleus_id']:g} of {row['image']} is listed twice"
         raise DataError(path, finding, "give the table of one run")
-    top, left, bottom, right = (nuclei[name] for name in BOX_COLUMNS)
-    is_there = np.isfinite(nuclei[[*_NEEDED[1:4], *BOX_COLUMNS]]).all(axis=1)
-    # A number that is not whole had a thousands comma that was taken for the decimal mark.
-    is_there &= (nuclei[[_NEEDED[1], *BOX_COLUMNS]] % 1 == 0).all(axis=1)
-    is_there &= (top >= 0) & (left >= 0) & (top < bottom) & (left < right) & (np.maximum(bottom, right) < 2**31)
-    if not is_there.all():
-        finding = f"row {int(nuclei.index[~is_there][0]) + 1} does not say where its nucleus lies"
-        raise DataError(path, finding, "predict the images again")
