@@ -957,8 +957,11 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
         pd.concat([table, rows.assign(image=image)]).to_csv(other, index=False)
         with pytest.raises(DataError, match=r"is also in it as A01_s1.tif"):
             read_experiment([other])
+    # Times of a file that is there are of one field, so that it is told that its cells count anew.
     again.assign(planes="t 1").to_csv(other, index=False)
-    assert len(read_experiment([first, other]).nuclei) == 40
+    experiment = read_experiment([first, other])
+    assert len(experiment.nuclei) == 40 and set(experiment.table["image"]) == {"A01_s1.tif"}
+    assert "so intervals are too narrow" in summary(all_numbers(experiment, 2), experiment)
 
 
 @pytest.mark.slow

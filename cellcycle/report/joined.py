@@ -112,7 +112,8 @@ def _located(paths, table) -> pd.DataFrame:
     """Return the table with `found`, `told` and `located`; drop unreadable images that another table could read.
 
     `told` is the absolute path of an image as found from here. If several tables have the same one, `located` is a path
-    inside the table's own name instead: tables made in several folders may have been moved into one.
+    inside the table's own name instead, unless they hold different planes of a file that is there: tables made in
+    several folders may have been moved into one.
     """
     keys = list(zip(table["source"], table["image"], strict=True))
     found = {(k, image): _found(paths[k], image) for k, image in set(keys)}
@@ -123,7 +124,11 @@ def _located(paths, table) -> pd.DataFrame:
     table = table.assign(**{what: [where[key] for key in keys] for what, where in wheres.items()})
     is_unread = table["flags"].str.contains("unreadable")
     table = table[~is_unread | ~table["told"].isin(table["told"][~is_unread])].reset_index(drop=True)
-    is_shared = table.groupby("told")["source"].transform("nunique") > 1
+    # Times or planes of a file that is there, each in a table of its own, are of one file.
+    planes, told = stated(table)["planes"], table["told"]
+    is_once = table["source"].groupby([told, planes]).transform("nunique").groupby(told).transform("max") == 1
+    is_parted = is_once & (planes != "") & told.isin([path for path in set(told) if os.path.exists(path)])
+    is_shared = (table["source"].groupby(told).transform("nunique") > 1) & ~is_parted
     return table.assign(located=table["located"].where(is_shared, table["told"]))
 
 
