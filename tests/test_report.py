@@ -852,6 +852,17 @@ def test_doses_that_stand_in_names_are_put_in_order_and_computed_ones_are_one(tm
     assert read_experiment([file], "x 1.0").control == "x 1"
 
 
+def test_doses_without_a_condition_are_compared_and_not_their_wells(tmp_path):
+    doses, file = [0.0, 0.0, 10.0, 10.0, np.nan], tmp_path / "t.csv"
+    tables = [nuclei_of(CONTROL, 5, k, (f"A0{k + 1}",), dose=dose) for k, dose in enumerate(doses)]
+    pd.concat(tables).to_csv(file, index=False)
+    experiment = read_experiment([file], "dose 0")
+    assert experiment.arms == ["dose 0", "dose, no dose", "dose 10"]
+    assert list(experiment.of_arm("dose 10")["well"].unique()) == ["A03", "A04"]
+    pd.concat(tables[:2]).to_csv(file, index=False)
+    assert read_experiment([file]).arms == ["A01", "A02"]
+
+
 @pytest.mark.slow
 def test_a_control_is_a_well_under_any_name_of_it_and_a_plate_shows_the_wells_between(tmp_path):
     nuclei_of(CONTROL, n=5, wells=("A01", "D05")).to_csv(tmp_path / "t.csv", index=False)

@@ -92,6 +92,9 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     table["unit"] = well.where(table["well"] != "", table["image"])
     table["image_name"] = _short(table["image"].map(lambda image: Path(image).name), table["image"])
     table["unit_name"] = _short(table["unit"].where(table["well"] != "", table["image_name"]), table["unit"])
+    if (table["condition"] == "").all() and len(table["dose"].unique()) > 1:
+        # A map of one drug may name its doses alone.
+        table["condition"] = "dose"
     table["is_bare"] = (table["condition"] == "") & (table["condition"] != "").any()
     if table["is_bare"].any() and (table["condition"] == NO_CONDITION).any():
         finding = f"a condition is called {NO_CONDITION!r}, but other rows have none"
