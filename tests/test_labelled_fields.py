@@ -349,6 +349,15 @@ def test_one_group_for_all_keeps_the_cells_of_an_image_together(plate):
     assert set(dataset.anchored_by) == {"plate 1"} and set(dataset.select([0, -1]).anchored_by) == {"plate 1"}
 
 
+def test_nuclei_of_fields_without_a_group_beside_others_are_told(plate):
+    folder, table = plate
+    is_bare = table["image"] == "b.tif"
+    dataset = load(folder, table.assign(group=np.where(is_bare, "NA", "slide 1")))
+    assert sorted(set(dataset.groups)) == ["b.tif", "slide 1"]
+    told = f"{is_bare.sum()} of {len(table)} nuclei are of no group: those of one image make one"
+    assert told in dataset.notes and told not in load(folder, table).notes
+
+
 def test_cells_of_a_field_that_several_images_show_share_a_group_and_it_is_said(tmp_path):
     rng, tables = np.random.default_rng(0), []
     for name, seed in (("s1_t1.tif", 1), ("s1_t2.tif", 1), ("s1_t3.tif", 1), ("s2_t1.tif", 2)):

@@ -167,6 +167,9 @@ def _grouped(entries: pd.DataFrame, fields: list[LabelledField], together: list[
     stated = entries["group"].to_numpy(str) if "group" in entries else np.full(len(entries), "")
     is_stated = ~np.array([says_nothing(name) for name in stated], bool)
     entries["group"], slides = np.where(is_stated, stated, own), np.where(is_stated, stated, slides)
+    if is_stated.any() and not is_stated.all():
+        n_bare = np.count_nonzero(~is_stated)
+        notes.append(f"{n_bare} of {len(entries)} nuclei are of no group: those of one image make one")
     if len(set(entries["group"])) == 1 and len(set(own)) > 1:
         # A single group cannot be divided into folds, so the images become the groups.
         entries["group"] = own
