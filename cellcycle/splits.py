@@ -56,12 +56,12 @@ def stratified_folds(labels, n_folds=5, n_repeats=1, seed=0, groups=None, classe
     name = (lambda k: classes[k]) if classes is not None and present.dtype.kind in "iu" else str
     if len(present) < 2:
         raise DataError("labels", f"only {len(present)} class(es) occur", "give images of two or more classes")
-    for code, k in enumerate(present):
-        n_units = len(np.unique(units[labels == code]))
-        if n_units < (least or n_folds):
-            what = "images" if groups is None else "groups"
-            remedy = "add images or leave the class out" + (f", or use {n_units} folds" if n_units > 1 else "")
-            raise DataError(f"class {name(k)}", f"{n_units} {what} for {n_folds} folds", remedy)
+    # The rarest class, so that the number of folds in the remedy suits all.
+    n_units, k = min((len(np.unique(units[labels == code])), k) for code, k in enumerate(present))
+    if n_units < (least or n_folds):
+        what = "images" if groups is None else "groups"
+        remedy = "add images or leave the class out" + (f", or use {n_units} folds" if n_units > 1 else "")
+        raise DataError(f"class {name(k)}", f"{n_units} {what} for {n_folds} folds", remedy)
     folds = []
     for repeat in range(n_repeats):
         if groups is None:

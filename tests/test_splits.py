@@ -48,6 +48,9 @@ def test_a_fold_that_would_train_on_no_image_of_a_class_is_refused():
 def test_too_few_images_of_a_class_names_it_and_the_remedy(labels):
     with pytest.raises(DataError, match=r"class M: 5 images for 6 folds; .*or use 5 folds"):
         stratified_folds(labels, n_folds=6, classes=("G1", "S", "G2", "M"))
+    # The number of folds that is advised suits all classes, not only the first that has too few.
+    with pytest.raises(DataError, match=r"class S: 2 images for 6 folds; .*or use 2 folds"):
+        stratified_folds([0] * 5 + [1] * 2 + [2] * 9, n_folds=6, classes=("G1", "S", "G2"))
 
 
 def test_one_class_is_refused():
