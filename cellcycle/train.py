@@ -162,15 +162,16 @@ class _Cells:
 class _Plan:
     """The folds (`parts`, and the fold of each nucleus), the indices of scored nuclei, and limits of the scores.
 
-    `known` are the marks of the images on which `from_model` was trained, `learned` these and those of all nuclei.
+    Limits `of_training` do not hold if the weights of `from_model` are kept.
     """
 
     parts: list[Fold]
     fold_of: np.ndarray
     scored: np.ndarray
+    of_training: list[str]
     limits: list[str]
-    known: set[str]
-    learned: set[str]
+    known: set[str]  # marks of the images of `from_model`
+    learned: set[str]  # these, and those of all nuclei
 
 
 def _given(dataset: NucleusDataset, start: Checkpoint | None, size_px: int, intensity: str, network, say) -> _Cells:
@@ -199,7 +200,7 @@ def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, s
     marks, fields = cells.dataset.known_by(), cells.dataset.fields_known_by()
     known = set() if start is None else trained_images(start)
     scored = _new_to(start, cells.dataset, ~are_among(marks, known), say)
-    parts, limits = folds_of(cells.dataset, marks, n_folds, seed)
+    (parts, of_training), limits = folds_of(cells.dataset, marks, n_folds, seed), []
     if len(scored) < len(marks):
         limits.append(f"{start.name} had learned from {len(marks) - len(scored)} of these nuclei: no score uses them.")
     if not known.isdisjoint(fields[scored]):
@@ -208,16 +209,16 @@ def _planned(cells: _Cells, start: Checkpoint | None, n_folds: int, seed: int, s
     for part in parts:
         fold_of[part.test] = part.fold
     if absent := [name for k, name in enumerate(cells.classes) if k not in cells.labels]:
-        limits.append(f"No nucleus is labelled {', '.join(absent)}: trained on others, the model forgets such calls.")
+        of_training.append(f"No nucleus is labelled {', '.join(absent)}: training on others forgets these calls.")
     if (share := share_alike(cells.dataset.images, fold_of)) > _MOST_ALIKE:
-        limits.append(
+        of_training.append(
             f"{share:.0%} of the nuclei look like one of another fold: if these are copies saved or turned "
             "differently, or one cell at two times, the scores are too high; give all pictures of a cell one group."
         )
     # The first limit, that no groups are known, was already said by `check_for_training`.
-    for limit in limits[not cells.dataset.has_stated_groups :]:
+    for limit in [*of_training[not cells.dataset.has_stated_groups :], *limits]:
         say(limit)
-    return _Plan(parts, fold_of, scored, limits, known, known.union(*marks, fields))
+    return _Plan(parts, fold_of, scored, of_training, limits, known, known.union(*marks, fields))
 
 
 def _target(output, data) -> Path:
@@ -300,10 +301,11 @@ def _about(name: str, cells: _Cells, identity: str, settings: dict, start, is_ke
         "seed": settings["seed"],
         "identity": dataset.identity,
     }
-    limits = [_LIMIT, *dataset.exported, *dataset.told_by_groups, *plan.limits]
+    limits = [_LIMIT, *dataset.exported, *dataset.told_by_groups, *plan.of_training, *plan.limits]
     if is_kept:
-        trained_on = start.card["trained_on"]
-        limits.append(f"Its weights are those of {start.name}, tested on {len(plan.scored)} nuclei of {dataset.name}.")
+        trained_on, n = start.card["trained_on"], len(plan.scored)
+        kept = f"Its weights are those of {start.name}, tested on {n} nuclei of {dataset.name}."
+        limits = [_LIMIT, *plan.limits, kept]
     own = {} if start is None else {"from": start.name, "from_version": start.version}
     digest = hashlib.sha256(np.ascontiguousarray(dataset.images)).hexdigest()
     return {
