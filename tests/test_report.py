@@ -852,6 +852,16 @@ def test_doses_that_stand_in_names_are_put_in_order_and_computed_ones_are_one(tm
     assert read_experiment([file], "x 1.0").control == "x 1"
 
 
+def test_wells_of_two_chamber_slides_are_wells_of_their_own(tmp_path):
+    conditions = {("1", "A01"): "control", ("1", "A02"): "drug", ("2", "A01"): "drug", ("2", "A02"): "control"}
+    tables = [nuclei_of(CONTROL, 40, k, (well,), condition, plate="", slide=slide, group=slide, image=f"{k}.tif")
+              for k, ((slide, well), condition) in enumerate(conditions.items())]  # fmt: skip
+    pd.concat(tables).to_csv(tmp_path / "t.csv", index=False)
+    experiment = read_experiment([tmp_path / "t.csv"], "control")
+    assert set(experiment.table["unit"]) == {"1 A01", "1 A02", "2 A01", "2 A02"}
+    assert set(experiment.table["plate"]) == {"1", "2"} == set(experiment.table["place"])
+
+
 def test_doses_without_a_condition_are_compared_and_not_their_wells(tmp_path):
     doses, file = [0.0, 0.0, 10.0, 10.0, np.nan], tmp_path / "t.csv"
     tables = [nuclei_of(CONTROL, 5, k, (f"A0{k + 1}",), dose=dose) for k, dose in enumerate(doses)]

@@ -54,6 +54,9 @@ def read_joined(paths) -> pd.DataFrame:
     table = _located(paths, table.assign(**texts_of(table)))
     _check_once(paths, table)
     table = _called(paths, table)
+    if "slide" in table:
+        # A chamber slide is the plate of its wells.
+        table["plate"] = table["plate"].mask((table["plate"] == "") & (table["well"] != ""), table["slide"].map(clean))
     for name in {*_NAMES, "time", "cell_line"} & {*table}:
         # Spreadsheets may write 1 and 2 as 1.0 and 2.0.
         plain = table[name].str.replace(r"^(\d+)\.0+$", r"\1", regex=True)
