@@ -421,6 +421,18 @@ def test_a_map_without_plates_is_one_group_unless_a_well_stands_in_two(tmp_path)
     assert "2 plates (by folders and names) have one well each" in notes[-1]
 
 
+def test_a_well_of_a_map_whose_images_lie_in_two_folders_is_told(tmp_path):
+    names, table = ["a/1.tif", "a/2.tif", "b/3.tif"], tmp_path / "map.csv"
+    rows = [("1.tif", "A1", "x"), ("2.tif", "A2", "x"), ("3.tif", "A1", "y")]
+    table.write_text("image,well,condition\n" + "".join(f"{image},{well},c\n" for image, well, _ in rows))
+    told = "well A01 lies in a and b, and is one well by the map: where they are of several plates, add a column plate"
+    assert layout(names, table, has_files=False)[1] == [told]
+    for column in ("plate", "slide"):
+        cells = "".join(f"{image},{well},{of}\n" for image, well, of in rows)
+        table.write_text(f"image,well,{column}\n{cells}")
+        assert layout(names, table, has_files=False)[1] == []
+
+
 def test_names_that_are_a_well_alone_part_no_images_and_contradict_no_map(tmp_path):
     """Field 1 of coverslip A under the control, and under the drug, may be called so, too."""
     table = tmp_path / "map.csv"

@@ -54,6 +54,12 @@ def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tup
     groups = [group_of(folder, own, of_map) for folder, own in zip(folders, columns, strict=True)]
     notes += _on_plates_apart({place.plate: place.own for place, row in zip(places, rows, strict=True)
                                if place.own != place.plate and not row.get("plate")})  # fmt: skip
+    in_folders = defaultdict(set)
+    for own, folder in zip(columns, folders, strict=True):
+        if own["well"] and not (own["plate"] or own.get("slide")):
+            in_folders[own["well"]].add(shown_name(folder or os.curdir))
+    notes += [f"well {well} lies in {' and '.join(sorted(of)[:2])}, and is one well by the map: where they are of "
+              "several plates, add a column plate" for well, of in in_folders.items() if len(of) > 1][:1]  # fmt: skip
     slides = defaultdict(set)
     for row, group in zip(rows, groups, strict=True):
         if row.get("slide") and not row.get("plate"):
