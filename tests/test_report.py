@@ -326,6 +326,9 @@ def test_columns_are_known_whatever_their_capitals_and_blanks(tmp_path):
     table.rename(columns=names).to_csv(tmp_path / "t2.csv", index=False, sep=";", decimal=",")
     one, other = (read_experiment([tmp_path / name]).table for name in ("t.csv", "t2.csv"))
     pd.testing.assert_frame_equal(one, other)
+    undivided = (tmp_path / "t.csv").read_text(encoding="utf-8").replace("\n", ";;\r\n")
+    (tmp_path / "t2.csv").write_text(undivided, encoding="utf-8", newline="")
+    pd.testing.assert_frame_equal(one, read_experiment([tmp_path / "t2.csv"]).table)
     for twin in ("Dose", "dose"):
         table.assign(twin=2.0).rename(columns={"twin": twin}).to_csv(tmp_path / "t.csv", index=False)
         with pytest.raises(DataError, match=r"its columns dose and (Dose|dose.1) have one name"):

@@ -74,6 +74,9 @@ def _as_text(path: Path):
         text = decoded(path)[0] if is_text else path.read_text(encoding="utf-8-sig")
         head, last = text.partition("\n")[0], text.rpartition("\n")[2]
         separator = max(",;\t", key=head.count)
+        if separator != ";" and head.rstrip().endswith(";"):
+            # A spreadsheet that did not divide the lines adds empty cells behind them.
+            text = re.sub(r";+(?=\r?$)", "", text, flags=re.MULTILINE)
         if last and last.count(separator) < head.count(separator):
             raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
         # pandas must not guess missing values, because a class or a file may be called NA: see `_without_na`.
