@@ -296,6 +296,9 @@ def test_a_plate_that_was_predicted_in_parts_is_one_also_beside_another_of_its_n
         ("dose", "inf", "dose"),
         ("call", "g1", "the call of row 3 is 'g1', not one of G1, S, G2, M"),
         ("condition", "Drug", "'drug' and 'Drug' differ only by capitals, blanks or the like"),
+        ("condition", "", "A01_s1.tif has the condition drug in one row, and none in another; give it one"),
+        ("dose", "10", "A01_s1.tif has the dose 1.0 in one row, and 10.0 in another"),
+        ("well", "A02", "A01_s1.tif has the well A01 in one row, and A02 in another"),
         ("dna_copies", None, "no column dna_copies"),
         ("edge_width_px", None, "no column edge_width_px"),
         ("prior", None, "no column prior"),
@@ -333,6 +336,17 @@ def test_columns_are_known_whatever_their_capitals_and_blanks(tmp_path):
         table.assign(twin=2.0).rename(columns={"twin": twin}).to_csv(tmp_path / "t.csv", index=False)
         with pytest.raises(DataError, match=r"its columns dose and (Dose|dose.1) have one name"):
             read_experiment([tmp_path / "t.csv"])
+
+
+def test_calls_that_were_changed_or_sorted_by_themselves_are_told(tmp_path):
+    table = nuclei_of(CONTROL, 40, condition="drug")
+    for changed in (False, True):
+        if changed:
+            table.loc[2, "call"] = "M" if table.loc[2, "call"] != "M" else "G1"
+        table.to_csv(tmp_path / "t.csv", index=False)
+        experiment = read_experiment([tmp_path / "t.csv"])
+        told = summary(all_numbers(experiment, 2), experiment)
+        assert ("calls are not the most probable phase of their row" in told) == changed
 
 
 def test_a_table_as_long_as_a_sheet_may_have_lost_its_end(tmp_path, monkeypatch):
@@ -1101,6 +1115,7 @@ def test_replicates_are_told_apart_by_what_they_say_and_rows_without_a_condition
     table.assign(replicate=["Rep1", "rep1"] * 5).to_csv(file, index=False)
     with pytest.raises(DataError, match="the replicates 'Rep1' and 'rep1' differ only by capitals, blanks or"):
         read_experiment([file])
+    table = table.assign(image=["a.tif", "b.tif"] * 5)
     table.assign(condition=["", "drug"] * 5).to_csv(file, index=False)
     experiment = read_experiment([file])
     assert experiment.arms == ["drug", "no condition"] and experiment.table["is_bare"].sum() == 5

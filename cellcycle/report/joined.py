@@ -13,6 +13,7 @@ from cellcycle.datasets.spelling import clean, refuse_twins
 from cellcycle.errors import DataError
 from cellcycle.images.remote import is_url
 from cellcycle.images.wells import share_no_well
+from cellcycle.predict.table import NUMBERS_OF_MAP, TEXTS_OF_MAP
 from cellcycle.review import read_table
 from cellcycle.review.doubt import classes_of
 from cellcycle.review.table import texts_of
@@ -191,6 +192,17 @@ def _check_once(paths, table) -> None:
                 as_name = f" as {name}" * (name != image)
                 raise DataError(paths[k], f"{image} is also in {where}{as_name}", "give each image once")
             seen[key].append((k, image, rows))
+
+
+def check_pictures(paths, table) -> None:
+    """Raise DataError if a picture has several wells, conditions or doses, as after a column was sorted by itself."""
+    names = [name for name in (*_NAMES, *TEXTS_OF_MAP, *NUMBERS_OF_MAP) if name in table]
+    told = table[["image", *dict.fromkeys(names)]].assign(planes=stated(table)["planes"]).drop_duplicates()
+    for (image, _), own in told[told.duplicated(["image", "planes"], keep=False)].groupby(["image", "planes"]):
+        one, two = own.iloc[0].astype(str), own.iloc[1].astype(str)
+        name = next(name for name in names if one[name] != two[name])
+        finding = f"{image} has the {name} {one[name] or 'none'} in one row, and {two[name] or 'none'} in another"
+        raise DataError(", ".join(map(str, paths)), finding, "give it one; or was a column sorted by itself?")
 
 
 def _told_apart(paths, table) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from cellcycle.names import from_cell
 from cellcycle.predict.platemap import DOSE_REMEDY
 from cellcycle.predict.priors import MANY_MITOSES, MITOSES, ONE_PEAK
 from cellcycle.report.intervals import Samples, scatter_of, scatter_within
-from cellcycle.report.joined import read_joined
+from cellcycle.report.joined import check_pictures, read_joined
 from cellcycle.report.parts import named
 from cellcycle.report.shares import BY_DNA, FITTED, samples_of, with_likelihoods
 from cellcycle.review.doubt import classes_of
@@ -68,8 +68,8 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     """Read prediction tables (one path, or a list of paths, of the same models) as one experiment.
 
     `control` names what the rows are compared by: a condition, one dose of it, a well or an image. Raises `DataError`
-    or `SettingError` if tables are of several models, versions or priors, if an image occurs twice, or if there is no
-    such control, or nothing to compare with it.
+    or `SettingError` if tables are of several models, versions or priors, if an image occurs twice, or under two
+    conditions, or if there is no such control, or nothing to compare with it.
     """
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     table = read_joined(paths)
@@ -77,6 +77,7 @@ def read_experiment(paths, control: str | None = None) -> Experiment:
     table["dose"] = [float(f"{dose:.12g}") for dose in table.get("dose", [np.nan] * len(table))]
     if (bad := table["dose"][(table["dose"] < 0) | np.isinf(table["dose"])]).size:
         raise DataError(", ".join(map(str, paths)), f"the dose {bad.iloc[0]:g} is not an amount", DOSE_REMEDY)
+    check_pictures(paths, table)
     table["is_nucleus"] = table["nucleus_id"].notna()
     # Mitoses beyond the number in a growing culture have no call, but their probabilities count.
     is_open = table["review"].str.contains(MANY_MITOSES)

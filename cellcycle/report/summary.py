@@ -96,6 +96,8 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
     open_m = nuclei["review"].str.contains(MANY_MITOSES).groupby(nuclei["unit"]).any()
     elsewhere = nuclei["flags"].str.contains("other_g1_peak").groupby(nuclei["unit"]).any()
     again = (_is_at_several_times(nuclei) | nuclei["flags"].str.contains("same_field")).groupby(nuclei["unit"]).any()
+    likely = nuclei[[f"p_{name}" for name in experiment.classes]].set_axis(experiment.classes, axis=1)
+    own = np.select([nuclei["call"] == name for name in likely], [likely[name] for name in likely], np.inf)
     fitted = nuclei[nuclei["dna_copies"].notna()]
     faint = fitted.groupby("unit")["g1_quality"].min() < LEAST_QUALITY
     counted = experiment.nuclei[experiment.nuclei["kind"] == "field"]
@@ -108,6 +110,8 @@ def _warnings(numbers, experiment: Experiment) -> list[str]:
         "are not counted; for cells arrested in M predict with --prior equal": open_m,
         "another time, plane or copy of a field shows its nuclei again: each counts again, so intervals are too narrow":
         again,
+        "calls are not the most probable phase of their row, as where some were changed, or a column sorted by itself":
+        (likely.max(axis=1) > own).groupby(nuclei["unit"]).any(),
         **{f"more than {_MOST_SPOILT:.0%} of the nuclei are left out: {in_words(name)}": shares > _MOST_SPOILT
            for name, shares in flagged.items()},
         "rims are far wider than elsewhere, as if out of focus": rims > _BLURRED * rims.median(),
