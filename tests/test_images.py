@@ -339,6 +339,16 @@ def test_of_two_channels_of_one_name_none_is_taken_by_that_name(tmp_path, nucleu
         np.testing.assert_allclose(found.pixels, as_unit(nucleus16 // n), atol=1e-7)
 
 
+def test_an_index_of_another_stain_beside_one_of_dna_is_told(tmp_path, nucleus16):
+    stack = np.stack([nucleus16 // n for n in (1, 2, 3)])
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP", "spots"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", stack, metadata=metadata)
+    said = "channel 1, counted from 0, is GFP, but 0 is DAPI"
+    # By its name it was meant; a name that says nothing of a stain may be of one.
+    told = {"1": said, 1: said, "0": "", "gfp": "", "2": "", None: ""}
+    assert {asked: read_plane(tmp_path / "a.ome.tif", channel=asked).note for asked in told} == told
+
+
 def test_two_stains_in_colours_are_refused(tmp_path, nucleus8):
     Image.fromarray(np.stack([nucleus8, nucleus8[::-1], nucleus8 * 0], -1)).save(tmp_path / "a.png")
     with pytest.raises(ImageError, match="0 red, 1 green, 2 blue"):

@@ -23,7 +23,8 @@ class Plane:
     `bit_depth` is that of the range that was scaled to 0 to 1, whatever type holds the numbers (see `scale_to_unit`).
     `channel` is the name (or index) of the channel read, one of `channels`. `planes` says which planes were read if the
     file has several, "" otherwise; `n_planes` of them went into a maximum projection. `note` says what the file states
-    that is impossible, that its one channel is named after something other than DNA, and what is not stored.
+    that is impossible, that the channel is named after something other than DNA though it is the only one or was given
+    by its index, and what is not stored.
     """
 
     pixels: np.ndarray = field(repr=False)
@@ -83,8 +84,11 @@ def _read_plane(path, channel: int | str | None, plane: int | None) -> Plane:
         pixels, bits = scale_to_unit(raw, stack.path)
         missing = stack.missing(time, index, z_planes)
         name = stack.channel_names[index]
-        is_other = channel is None and stack.n_channels == 1 and is_known(name) and not by_name([name, *words(name)])
-        other = f"its only channel is called {name}: unless it shows DNA, its calls mean nothing" if is_other else ""
+        other, is_other = "", is_known(name) and not by_name([name, *words(name)])
+        if is_other and channel is None and stack.n_channels == 1:
+            other = f"its only channel is called {name}: unless it shows DNA, its calls mean nothing"
+        elif is_other and is_index(str(channel)) and (dna := by_name(stack.channel_names)):
+            other = f"channel {channel}, counted from 0, is {name}, but {dna[0]} is {stack.channel_names[dna[0]]}"
     return Plane(
         pixels=pixels,
         bit_depth=bits,
