@@ -322,6 +322,12 @@ def test_a_table_that_was_changed_by_hand_is_not_misread(tmp_path, name, text, f
         read_experiment([tmp_path / "t.csv"])
 
 
+def test_a_version_that_pandas_wrote_as_a_fraction_is_that_version(tmp_path):
+    for name, version in (("A01", "1"), ("B01", "1.0")):
+        nuclei_of(CONTROL, 20, wells=(name,)).assign(version=version).to_csv(tmp_path / f"{name}.csv", index=False)
+    assert set(read_experiment([tmp_path / "A01.csv", tmp_path / "B01.csv"]).table["version"]) == {"1"}
+
+
 def test_columns_are_known_whatever_their_capitals_and_blanks(tmp_path):
     table = nuclei_of([0.4, 0.3, 0.2, 0.1], 20, condition="1 µM, drug", dose=0.5)
     table.to_csv(tmp_path / "t.csv", index=False)

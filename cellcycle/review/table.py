@@ -53,6 +53,9 @@ def read_table(path, needs_nuclei: bool = True):
         raise DataError(path, f"it is no table of cellcycle predict ({reason})", "give its CSV or JSON file") from error
     _check_columns(path, list(table))
     table = _without_na(table)
+    if "version" in table:
+        # Beside an image without one, pandas writes version 4 as 4.0.
+        table["version"] = table["version"].str.replace(r"^(\d+)\.0$", r"\1", regex=True)
     numbers = [name for name in table if name not in _TEXTS]
     for name in numbers:
         table[name] = _as_numbers(path, table[name], name in _KNOWN or name.startswith("p_"))
