@@ -391,6 +391,14 @@ def test_a_comma_of_thousands_is_not_read_as_that_of_a_fraction(tmp_path):
         read_experiment([tmp_path / "t.tsv"])
 
 
+def test_a_mark_of_thousands_is_not_read_as_that_of_decimals_where_these_are_commas(tmp_path):
+    table = nuclei_of(CONTROL, 20, condition="drug", dose=1000.0)
+    text = table.to_csv(index=False, sep=";", decimal=",")
+    (tmp_path / "t.csv").write_text(text.replace(";1000,0", ";1.000"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"dose of row 1 is '1.000', and commas mark decimals elsewhere"):
+        read_experiment([tmp_path / "t.csv"])
+
+
 def test_a_column_of_a_map_that_one_of_several_tables_has_is_empty_in_the_others(tmp_path):
     files = [tmp_path / "a.csv", tmp_path / "b.csv"]
     nuclei_of(CONTROL, 20, slide="s1", time="1").to_csv(files[0], index=False)

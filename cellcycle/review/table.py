@@ -94,6 +94,11 @@ def _as_text(path: Path):
         marks = "".join(table[[f"p_{name}" for name in classes_of(table)]].fillna("").to_numpy().ravel())
         if "," in marks or ("." not in marks and separator != ","):
             numbers = [name for name in table if name not in _TEXTS]
+            for name in numbers if "," in marks else ():
+                if (is_wrong := table[name].str.contains(".", regex=False, na=False)).any() and name in _KNOWN:
+                    cell = table[name][is_wrong].iloc[0]
+                    finding = f"{name} of row {is_wrong.idxmax() + 1} is {cell!r}, and commas mark decimals elsewhere"
+                    raise DataError(path, finding, "save numbers without marks of thousands")
             table[numbers] = table[numbers].replace(",", ".", regex=True)
     return table.assign(**{n: cells.map(lambda cell: from_cell(str(cell))) for n, cells in texts_of(table).items()})
 
