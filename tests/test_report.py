@@ -328,6 +328,7 @@ def test_a_version_that_pandas_wrote_as_a_fraction_is_that_version(tmp_path):
     assert set(read_experiment([tmp_path / "A01.csv", tmp_path / "B01.csv"]).table["version"]) == {"1"}
 
 
+@pytest.mark.slow
 def test_columns_are_known_whatever_their_capitals_and_blanks(tmp_path):
     table = nuclei_of([0.4, 0.3, 0.2, 0.1], 20, condition="1 µM, drug", dose=0.5)
     table.to_csv(tmp_path / "t.csv", index=False)
@@ -344,6 +345,7 @@ def test_columns_are_known_whatever_their_capitals_and_blanks(tmp_path):
             read_experiment([tmp_path / "t.csv"])
 
 
+@pytest.mark.slow
 def test_calls_that_were_changed_or_sorted_by_themselves_are_told(tmp_path):
     table = nuclei_of(CONTROL, 40, condition="drug")
     for changed in (False, True):
