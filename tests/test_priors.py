@@ -64,7 +64,7 @@ def arrested():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_known", [False, True])
-def test_an_arrested_culture_gets_no_phase_and_says_why(arrested, is_known):
+def test_an_arrested_culture_gets_no_phase_and_says_why(arrested, is_known, found_once):
     size_um = arrested.pixel_size_um if is_known else None
     table = predict(Plane((arrested.image / 65535).astype(np.float32), 16, size_um, "arrested"), kind="field")
     assert len(table) > 70 and (table["call"] == "").mean() > 0.95
@@ -73,7 +73,7 @@ def test_an_arrested_culture_gets_no_phase_and_says_why(arrested, is_known):
 
 
 @pytest.mark.slow
-def test_an_arrested_field_that_is_there_twice_gets_no_phase_either(arrested):
+def test_an_arrested_field_that_is_there_twice_gets_no_phase_either(arrested, found_once):
     pixels = (arrested.image / 65535).astype(np.float32)
     table = predict([Plane(pixels, 16, None, f"{folder}/x.tif") for folder in "ab"], kind="field")
     assert table["flags"].str.contains(f"{ONE_PEAK};same_field|same_field;{ONE_PEAK}").all()
@@ -208,14 +208,14 @@ def test_one_peak_leaves_the_phases_open_under_every_prior(prior, left):
 
 
 @pytest.mark.slow
-def test_an_equal_prior_does_not_call_an_arrested_culture(arrested):
+def test_an_equal_prior_does_not_call_an_arrested_culture(arrested, found_once):
     pixels = (arrested.image / 65535).astype(np.float32)
     table = predict(Plane(pixels, 16, arrested.pixel_size_um, "arrested"), kind="field", prior="equal")
     assert not table["call"].isin(["G1", "S", "G2"]).any() and table["review"].str.contains(ONE_PEAK).all()
 
 
 @pytest.mark.slow
-def test_a_field_under_an_equal_prior_keeps_what_the_model_says():
+def test_a_field_under_an_equal_prior_keeps_what_the_model_says(found_once):
     field = simulate_field((320, 320), 30, seed=3)
     pixels = (field.image / 65535).astype(np.float32)
     equal, culture = (predict(pixels, kind="field", prior=prior) for prior in ("equal", "culture"))
