@@ -388,7 +388,7 @@ def test_what_is_no_nucleus_gets_no_phase_and_nuclei_keep_theirs():
 @pytest.mark.slow
 @pytest.mark.realdata
 def test_few_real_nuclei_are_left_without_a_phase(real_data):
-    crops = [*sorted(real_data.glob("mitocheck/*/*.png"))[::4], *sorted(real_data.glob("jurkat/*/*.tif"))[::25]]
+    crops = [*sorted(real_data.glob("mitocheck/*/*.png"))[::8], *sorted(real_data.glob("jurkat/*/*.tif"))[::50]]
     table = predict(crops, kind="nucleus")
     assert (table["call"] == "").mean() < 0.02
 

@@ -125,19 +125,6 @@ def test_the_network_is_trained_and_written_and_finds(tmp_path, monkeypatch):
     assert 0 < np.abs(in_eight_bits - exact).max() < 0.1 * np.ptp(exact, axis=(0, 2, 3)).max()
 
 
-@pytest.mark.realdata
-def test_fields_of_real_cells(real_data):
-    import tifffile
-
-    from cellcycle.images import list_images, read_plane
-
-    folder = real_data / "fields"
-    scores = []
-    for path in list_images(folder / "images")[::10]:
-        scores.append(f1(tifffile.imread(folder / "labels" / f"{path.stem}.tif"), segment(read_plane(path).pixels)))
-    assert np.mean(scores) > 0.87
-
-
 @pytest.mark.parametrize("backend", ["trained", "classical"])
 def test_halves_of_an_anaphase_are_one_nucleus_and_neighbours_are_two(backend):
     rng, (y, x) = np.random.default_rng(0), np.indices((260, 260))

@@ -5,7 +5,7 @@ import pytest
 
 from cellcycle import files
 from cellcycle.checkpoint import load_checkpoint
-from cellcycle.datasets import NucleusDataset
+from cellcycle.datasets import NucleusDataset, load_dataset
 from cellcycle.evaluate import evaluate
 from cellcycle.predict import Predictor, predict
 from cellcycle.predict.words import nucleus_report
@@ -77,6 +77,7 @@ def test_columns_of_the_report_stand_below_each_other_whatever_the_length_of_a_n
 
 @pytest.mark.realdata
 def test_its_calls_of_the_cells_it_learned_from_are_right(real_data):
-    found = evaluate(load_checkpoint("mitocheck").folder, real_data / "mitocheck")
+    cells = load_dataset(real_data / "mitocheck")
+    found = evaluate(load_checkpoint("mitocheck").folder, cells.select(np.arange(0, len(cells), 4)))
     # Learned by heart in part: the card tells what held-out cells come to.
     assert found.scores()["balanced_accuracy"] > 0.95

@@ -535,8 +535,12 @@ def test_real_cells_are_learned_better_than_chance(real_data, tmp_path):
     from cellcycle import metrics
     from cellcycle.datasets import load_dataset
 
-    cells = load_dataset(real_data / "jurkat").subsample(400)
-    record = cross_validate(cells, [{"model": "logistic", "epochs": 15}], tmp_path, n_folds=2)[0]
+    for file in sorted(real_data.glob("jurkat/*/*.tif"))[::5]:
+        (tmp_path / "cells" / file.parent.name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cells" / file.parent.name / file.name).symlink_to(file)
+    cells = load_dataset(tmp_path / "cells")
+    assert len(cells) > 400
+    record = cross_validate(cells, [{"model": "logistic", "epochs": 15}], tmp_path / "records", n_folds=2)[0]
     matrix = metrics.confusion_matrix(record.labels, record.predicted, 4)
     assert metrics.balanced_accuracy(matrix) > 0.68
 
