@@ -23,7 +23,7 @@ from cellcycle.images import write_image  # noqa: E402
 from cellcycle.predict import predict  # noqa: E402
 from cellcycle.predict.command import run_predict  # noqa: E402
 from tests import in_child  # noqa: E402
-from tests.app_states import BROWSERS, WORKED, launch, plate, states, upload  # noqa: E402
+from tests.app_states import BROWSERS, VIEWPORTS, WORKED, launch, plate, states, upload  # noqa: E402
 from tests.test_app import ALONE, FIELD, NUCLEI, as_by_command, field_file, png, running  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -107,23 +107,39 @@ def browser(browsers, request):
     return browsers(kind) or pytest.skip(f"no {kind} is installed (Debian: apt-get install {BROWSERS[kind][0][0]})")
 
 
+@pytest.fixture(scope="module")
+def window(browsers):
+    """A window of Chromium that stays open: to open one takes longer than all that most tests do."""
+    with browsers("chromium").new_context(accept_downloads=True, viewport=VIEWPORTS["desk"]) as context:
+        context.new_page()
+        yield context
+
+
 @pytest.fixture
 def page(browser, address, request):
     """A visitor's page, loaded; see `visitor`."""
-    with visitor(browser, address, **getattr(request, "param", {})) as page:
+    options, is_chromium = getattr(request, "param", {}), browser.browser_type.name == "chromium"
+    window = request.getfixturevalue("window") if is_chromium and not options else None
+    with visitor(browser, address, window, **options) as page:
         yield page
 
 
 @contextmanager
-def visitor(browser, address, **options):
-    """Load the page for a visitor; fails where it asked another server for anything or met an error."""
-    options = {"viewport": {"width": 1280, "height": 900}} | options
-    context = browser.new_context(accept_downloads=True, **options)
+def visitor(browser, address, window=None, **options):
+    """Load the page for a visitor; fails where it asked another server for anything or met an error.
+
+    In a `window`, of which nothing is left for the next visitor, or in one of its own.
+    """
+    context = window or browser.new_context(accept_downloads=True, **{"viewport": VIEWPORTS["desk"]} | options)
     page, outside, errors = context.new_page(), [], []
+
+    def accept(dialog):
+        dialog.accept()
+
     # Reached by what fails alone: a busy computer is no fault of the page.
     page.set_default_timeout(60_000)
     page.on("request", lambda r: outside.append(r.url) if r.url.startswith("http") and address not in r.url else None)
-    context.on("dialog", lambda dialog: dialog.accept())
+    context.on("dialog", accept)
     page.on("pageerror", lambda error: errors.append(str(error)))
     # Also what the policy of the page forbids is told here.
     page.on(
@@ -132,7 +148,17 @@ def visitor(browser, address, **options):
     page.goto(address)
     page.wait_for_selector("body[data-ready]")
     yield page
-    context.close()
+    if window is None:
+        context.close()
+    else:
+        first, *tabs = context.pages
+        for tab in tabs:
+            tab.close()
+        context.remove_listener("dialog", accept)
+        context.set_offline(False)
+        context.clear_cookies()
+        everything = {"origin": address, "storageTypes": "all"}
+        context.new_cdp_session(first).send("Storage.clearDataForOrigin", everything)
     assert outside == [] and errors == []
 
 
