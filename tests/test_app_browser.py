@@ -626,7 +626,7 @@ def test_what_is_given_while_images_are_worked_on_comes_next_and_hides_no_proble
     page.select_option("#model", "nagao6")
     page.locator("#problems", has_text="Work is still under way").wait_for()
     page.locator("#cancel").click()
-    page.locator("#problems", has_text="2 given since were not begun").wait_for()
+    page.locator("#problems", has_text="2 files given since were not begun").wait_for()
     page.locator("#progress").wait_for(state="hidden")
     assert "broken.png" in page.locator("#problems").inner_text() and page.locator("#due").inner_text() == ""
     page.set_input_files("#files", NUCLEI[0])

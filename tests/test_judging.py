@@ -82,7 +82,7 @@ def test_intervals_are_over_groups_only_where_each_class_lies_in_several_and_it_
         (["a", "b"] * 10 + ["c"] * 20, "cells"),
     ):
         grouped = replace(found, dataset=replace(found.dataset, groups=np.array(groups)))
-        assert grouped.scores()["drawn"] == drawn and f"drawn over {drawn}" in report(grouped)
+        assert grouped.scores()["drawn"] == drawn and f"computed over {drawn}" in report(grouped)
     for groups in ([*"ab"] * 20, range(40)):
         few = replace(found, dataset=replace(found.dataset, groups=np.array(groups)))
         assert few.scores() == found.scores()
@@ -175,8 +175,12 @@ def test_nothing_is_written_over_or_among_the_data(cells, tmp_path):
     for name in ("cells", "cells/model", "cells/G1/model"):
         with pytest.raises(SettingError, match="it lies in the folder of the data"):
             train(tmp_path / "cells", tmp_path / name, **QUICK)
-    refused = {"t.csv": "is of the data", "s.csv": "s_mistakes.png is of the data", "s.png": "end the name in .csv"}
-    refused |= {f"{name}.csv": f"{name}.* is there and is of no evaluation" for name in ("labels", "notes", "own")}
+    refused = {
+        "t.csv": "belongs to the data",
+        "s.csv": "s_mistakes.png belongs to the data",
+        "s.png": "end the name in .csv",
+    }
+    refused |= {f"{name}.csv": f"{name}.* exists and is not of an evaluation" for name in ("labels", "notes", "own")}
     for name, message in refused.items():
         with pytest.raises(SettingError, match=message):
             evaluate("lr", tmp_path / "t.csv", tmp_path / name)
@@ -211,9 +215,12 @@ def test_pictures_of_mistakes_go_and_names_of_classes_are_no_formulas(cells, tmp
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])
 def test_classes_that_begin_like_formulas_go_round(tmp_path, suffix):
-    names, box = ["+EdU", "'=x"], {"bbox_top_px": 0.0, "bbox_left_px": 0.0, "bbox_bottom_px": 9.0, "bbox_right_px": 9.0}
+    names, box = (
+        ["+EdU", "'=x"],
+        {"bbox_top_px": 0.0, "bbox_left_px": 0.0, "bbox_bottom_px": 99.0, "bbox_right_px": 99.0},
+    )
     nuclei = pd.DataFrame({"image": ["a.tif", "a.tif"], "nucleus_id": [1, 2], "call": names, "flags": ["", ""]})
-    nuclei = nuclei.assign(**box, centroid_x_px=5.0, centroid_y_px=[5.0, 50.0], prediction_set=names)
+    nuclei = nuclei.assign(**sides, centroid_x_px=5.0, centroid_y_px=[5.0, 50.0], prediction_set=names)
     nuclei = nuclei.assign(**{f"p_{name}": 0.5 for name in names})
     with open(tmp_path / f"t.{suffix}", "w") as stream, text_rows(suffix, stream) as write:
         write(nuclei)

@@ -261,12 +261,12 @@ def test_what_is_gone_is_one_line(plate):
     assert "gone.tif: no such image" in refusal(folder, table.assign(image=table["image"].replace("a.tif", "gone.tif")))
     beside = table.drop(columns="nucleus_id")
     beside.loc[3, "centroid_y_px"] = 4000
-    assert "line 5: a nucleus at y 4000" in refusal(folder, beside)
+    assert "line 5: a.tif has no nucleus at y 4000" in refusal(folder, beside)
     beside.loc[3, ["centroid_y_px", "centroid_x_px"]] = [64.0, 64.0]
-    assert "line 5: a nucleus at y 64, x 64 of a.tif is not there" in refusal(folder, beside)
+    assert "line 5: a.tif has no nucleus at y 64, x 64" in refusal(folder, beside)
     skipped = load(folder, beside, on_error="skip")
     assert len(skipped) == 31
-    assert any("is not there" in note for note in skipped.notes)
+    assert any("has no nucleus at y 64" in note for note in skipped.notes)
     assert load(folder, table.assign(label="G1")).classes == ("G1",)
 
 
@@ -274,9 +274,9 @@ def test_what_is_gone_is_one_line(plate):
 @pytest.mark.parametrize(
     ("changes", "finding"),
     [
-        ({"centroid_y_px": np.inf}, "a nucleus at y inf"),
+        ({"centroid_y_px": np.inf}, "a.tif has no nucleus at y inf"),
         ({"centroid_x_px": 1e300}, "x 1e+300"),
-        ({"centroid_y_px": -3.0}, "a nucleus at y -3"),
+        ({"centroid_y_px": -3.0}, "a.tif has no nucleus at y -3"),
         ({"label": "none"}, "nothing has a class"),
     ],
 )

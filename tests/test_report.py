@@ -985,7 +985,7 @@ def test_tables_that_do_not_belong_together_are_refused_in_one_line(tmp_path, pl
         ("versions", "the version of best is 1 and 2"),
         ("priors", "prior of its field images is culture and equal"),
         ("version", "the version of best is 0"),
-        ("again", "stands in"),
+        ("again", "is also in"),
     ):
         with pytest.raises(DataError, match=finding):
             read_experiment([plate, tmp_path / f"{name}.csv"])
@@ -999,14 +999,14 @@ def test_an_image_counts_once_under_whatever_spelling_and_its_times_for_themselv
     table = nuclei_of(CONTROL, 20, planes="t 0", centroid_y_px=y, centroid_x_px=x)
     first, other = tmp_path / "a.csv", tmp_path / "b.csv"
     table.to_csv(first, index=False)
-    with pytest.raises(DataError, match=r"A01_s1.tif stands in .*a.csv, too; give each image once"):
+    with pytest.raises(DataError, match=r"A01_s1.tif is also in .*a.csv; give each image once"):
         read_experiment([first, first])
     again = nuclei_of(CONTROL, 20, seed=1, planes="t 0", centroid_y_px=y, centroid_x_px=x)
     (tmp_path / "A01_s1.tif").touch()
     copy = ("q/A01_s1.tif", table), ("q/A01_s1.tif", table.sort_values("p_G2"))
     for image, rows in (("./A01_s1.tif", again), (str(tmp_path / "A01_s1.tif"), again), *copy):
         rows.assign(image=image).to_csv(other, index=False)
-        with pytest.raises(DataError, match=r"stands in .*a.csv as A01_s1.tif, too"):
+        with pytest.raises(DataError, match=r"is also in .*a.csv as A01_s1.tif"):
             read_experiment([first, other])
         pd.concat([table, rows.assign(image=image)]).to_csv(other, index=False)
         with pytest.raises(DataError, match=r"is also in it as A01_s1.tif"):
@@ -1039,19 +1039,19 @@ def test_tables_of_two_folders_may_lie_in_one_unless_their_images_show_the_same(
         (tmp_path / "p" / "A01_s1.tif").touch()
     # Too few nuclei do not tell an image that is there from itself.
     written(files[1], 1, n=7)
-    with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*d1.csv, too"):
+    with pytest.raises(DataError, match=r"p/A01_s1.tif is also in .*d1.csv"):
         read_experiment(files)
     (tmp_path / "p" / "A01_s1.tif").unlink()
     assert len(read_experiment(files).table) == 47
     # Found in another way, the nuclei of one picture lie where they lay; so does one that is named from the root.
     for more in ({}, {"image": str(tmp_path / "p" / "A01_s1.tif")}):
         written(files[1], 0, moved=0.7, area_px=99.0, **more)
-        with pytest.raises(DataError, match=r"d2.csv: \S*p/A01_s1.tif stands in .*d1.csv"):
+        with pytest.raises(DataError, match=r"d2.csv: \S*p/A01_s1.tif is also in .*d1.csv"):
             read_experiment(files)
     # Each is asked of all before it.
     written(files[1], 1)
     written(tmp_path / "d3.csv", 1, moved=0.7)
-    with pytest.raises(DataError, match=r"d3.csv: p/A01_s1.tif stands in .*d2.csv, too"):
+    with pytest.raises(DataError, match=r"d3.csv: p/A01_s1.tif is also in .*d2.csv"):
         read_experiment([*files, tmp_path / "d3.csv"])
 
 
@@ -1075,13 +1075,13 @@ def test_images_of_one_path_from_the_folders_of_two_tables_are_two_unless_they_s
     monkeypatch.chdir(tmp_path)
     Path("p").mkdir()
     Path("p/A01_s1.tif").touch()
-    with pytest.raises(DataError, match=r"p/A01_s1.tif stands in .*n.csv, too"):
+    with pytest.raises(DataError, match=r"p/A01_s1.tif is also in .*n.csv"):
         read_experiment(files)
     Path("p/A01_s1.tif").unlink()
     # Light that is taken out in one of them changes the DNA alone.
     copy = pd.read_csv(files[0])
     copy.assign(integrated_dna=1.02 * copy["integrated_dna"], light=0.9804).to_csv(files[1], index=False)
-    with pytest.raises(DataError, match=r"d2.n.csv: p/A01_s1.tif stands in .*d1.n.csv, too"):
+    with pytest.raises(DataError, match=r"d2.n.csv: p/A01_s1.tif is also in .*d1.n.csv"):
         read_experiment(files)
     # Two pictures with the outlines of one, and no background.
     copy.assign(integrated_dna=copy["integrated_dna"].to_numpy()[::-1]).to_csv(files[1], index=False)
@@ -1144,7 +1144,7 @@ def test_replicates_are_told_apart_by_what_they_say_and_rows_without_a_condition
 def test_a_control_that_is_all_rows_is_refused_and_a_dose_panel_begins_at_the_dose_0_of_its_drug(tmp_path):
     parts = [nuclei_of(CONTROL, 10, k, (f"A0{k}",), "drug", dose) for k, dose in enumerate((0.0, 1.0, 10.0))]
     pd.concat(parts).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(SettingError, match=r"all rows are 'drug'.*name one dose of it: drug 0, drug 1, drug 10"):
+    with pytest.raises(SettingError, match=r"all rows are of 'drug'.*name one dose of it: drug 0, drug 1, drug 10"):
         read_experiment([tmp_path / "t.csv"], "drug")
     experiment = read_experiment([tmp_path / "t.csv"])
     (panel,) = figures.dose_response(all_numbers(experiment, 0), experiment).axes

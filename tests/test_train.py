@@ -318,7 +318,7 @@ def test_crops_that_overlap_stay_on_one_side_and_where_they_cannot_the_card_says
     for above, below in pairwise(grain):
         below[:, :16] = above[:, 16:]
     parts, limits = folds_of(pairs, pairs.known_by(), 3, 0)
-    assert "folds part some that share pixels" in limits[-1] and len(parts) == 3
+    assert "some in training and test share pixels" in limits[-1] and len(parts) == 3
 
 
 @pytest.mark.parametrize(
