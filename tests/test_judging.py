@@ -215,10 +215,8 @@ def test_pictures_of_mistakes_go_and_names_of_classes_are_no_formulas(cells, tmp
 
 @pytest.mark.parametrize("suffix", ["csv", "json"])
 def test_classes_that_begin_like_formulas_go_round(tmp_path, suffix):
-    names, box = (
-        ["+EdU", "'=x"],
-        {"bbox_top_px": 0.0, "bbox_left_px": 0.0, "bbox_bottom_px": 99.0, "bbox_right_px": 99.0},
-    )
+    names = ["+EdU", "'=x"]
+    sides = {"bbox_top_px": 0.0, "bbox_left_px": 0.0, "bbox_bottom_px": 99.0, "bbox_right_px": 99.0}
     nuclei = pd.DataFrame({"image": ["a.tif", "a.tif"], "nucleus_id": [1, 2], "call": names, "flags": ["", ""]})
     nuclei = nuclei.assign(**sides, centroid_x_px=5.0, centroid_y_px=[5.0, 50.0], prediction_set=names)
     nuclei = nuclei.assign(**{f"p_{name}": 0.5 for name in names})
