@@ -54,18 +54,7 @@ def layout(images, plate_map: Path | None = None, has_files: bool = True) -> tup
     groups = [group_of(folder, own, of_map) for folder, own in zip(folders, columns, strict=True)]
     notes += _on_plates_apart({place.plate: place.own for place, row in zip(places, rows, strict=True)
                                if place.own != place.plate and not row.get("plate")})  # fmt: skip
-    in_folders = defaultdict(set)
-    for own, folder in zip(columns, folders, strict=True):
-        if own["well"] and not (own["plate"] or own.get("slide")):
-            in_folders[own["well"]].add(shown_name(folder or os.curdir))
-    notes += [f"well {well} lies in {' and '.join(sorted(of)[:2])}, and is one well by the map: where they are of "
-              "several plates, add a column plate" for well, of in in_folders.items() if len(of) > 1][:1]  # fmt: skip
-    slides = defaultdict(set)
-    for row, group in zip(rows, groups, strict=True):
-        if row.get("slide") and not row.get("plate"):
-            slides[row["slide"]].add(group)
-    notes += [f"slide {name} lies on {len(of)} plates, and is read as {len(of)} slides: {', '.join(sorted(of)[:3])}; "
-              "if it is one slide, add a column plate" for name, of in slides.items() if len(of) > 1]  # fmt: skip
+    notes += _notes_on_divided(columns, rows, folders, groups)
     is_said = any(row.get("plate") or row.get("slide") for row in rows)
     if not is_said and not any(place.is_stated and place.plate for place in places):
         units = defaultdict(set)
@@ -117,6 +106,21 @@ def _notes_on_times(paths: list[str], columns: list[dict]) -> list[str]:
     note = f"{sum(map(len, again))} images are times of one field by their names, such as "
     remedy = "each nucleus counts once per time: give one time, or a map with a condition for each"
     return [f"{note}{' and '.join(map(shown_name, again[0][:2]))}: {remedy}"] if again else []
+
+
+def _notes_on_divided(columns: list[dict], rows: list[dict], folders: list[str], groups: list[str]) -> list[str]:
+    """Return notes on wells of a map that lie in several folders (one of them), and on slides on several plates."""
+    wells, slides = defaultdict(set), defaultdict(set)
+    for own, row, folder, group in zip(columns, rows, folders, groups, strict=True):
+        if own["well"] and not (own["plate"] or own.get("slide")):
+            wells[own["well"]].add(shown_name(folder or os.curdir))
+        if row.get("slide") and not row.get("plate"):
+            slides[row["slide"]].add(group)
+    notes = [f"well {well} lies in {' and '.join(sorted(of)[:2])}, and is one well by the map: where they are of "
+             "several plates, add a column plate" for well, of in wells.items() if len(of) > 1][:1]  # fmt: skip
+    return notes + [f"slide {name} lies on {len(of)} plates, and is read as {len(of)} slides: "
+                    f"{', '.join(sorted(of)[:3])}; if it is one slide, add a column plate"
+                    for name, of in slides.items() if len(of) > 1]  # fmt: skip
 
 
 def _rows_of_map(plate_map: Path, images: list[Given], places: list[Place], has_files: bool) -> tuple[list, list[str]]:
