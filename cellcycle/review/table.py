@@ -65,42 +65,57 @@ def read_table(path, needs_nuclei: bool = True):
 
 def _as_text(path: Path):
     """Return the table with cells as they are in the file: CSV and TSV as text, JSON and Parquet with their types."""
+    separator = ""
     if path.suffix.lower() in (".parquet", ".pq"):
-        table = _spelled(path, pd.read_parquet(path))
+        table = pd.read_parquet(path)
     elif path.suffix.lower() == ".json":
         rows = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError("not a list of rows")
-        table = _spelled(path, pd.DataFrame(rows))
+        table = pd.DataFrame(rows)
     else:
-        is_text = path.suffix.lower() in (".csv", ".tsv", ".txt")
-        text = decoded(path)[0] if is_text else path.read_text(encoding="utf-8-sig")
-        head, last = text.partition("\n")[0], text.rpartition("\n")[2]
-        separator = max(",;\t", key=head.count)
-        if separator != ";" and head.rstrip().endswith(";"):
-            # A spreadsheet that did not divide the lines adds empty cells behind them.
-            text = re.sub(r";+(?=\r?$)", "", text, flags=re.MULTILINE)
-        if last and last.count(separator) < head.count(separator):
-            raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
-        # pandas must not guess missing values, because a class or a file may be called NA: see `_without_na`.
-        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
-        if len(table) + 1 == _MOST_LINES:
-            finding = f"it has {_MOST_LINES:,} lines, as many as a spreadsheet holds, which drops those below"
-            raise DataError(path, finding, "give the table as cellcycle predict wrote it")
-        table = _spelled(path, table)
+        table, separator = _from_lines(path)
+    table = _spelled(path, table)
+    if separator:
         # Spreadsheets also save rows whose cells were cleared.
         table = table[(table.fillna("") != "").any(axis=1)].reset_index(drop=True)
-        # A comma is the decimal mark if probabilities contain one, or if they are whole and no comma separates cells.
-        marks = "".join(table[[f"p_{name}" for name in classes_of(table)]].fillna("").to_numpy().ravel())
-        if "," in marks or ("." not in marks and separator != ","):
-            numbers = [name for name in table if name not in _TEXTS]
-            for name in numbers if "," in marks else ():
-                if (is_wrong := table[name].str.contains(".", regex=False, na=False)).any() and name in _KNOWN:
-                    cell = table[name][is_wrong].iloc[0]
-                    finding = f"{name} of row {is_wrong.idxmax() + 1} is {cell!r}, and commas mark decimals elsewhere"
-                    raise DataError(path, finding, "save numbers without marks of thousands")
-            table[numbers] = table[numbers].replace(",", ".", regex=True)
+        table = _with_points(path, table, separator)
     return table.assign(**{n: cells.map(lambda cell: from_cell(str(cell))) for n, cells in texts_of(table).items()})
+
+
+def _from_lines(path: Path):
+    """Return the cells of a CSV or TSV as text, and what separates them; refuse a table that was cut off."""
+    is_text = path.suffix.lower() in (".csv", ".tsv", ".txt")
+    text = decoded(path)[0] if is_text else path.read_text(encoding="utf-8-sig")
+    head, last = text.partition("\n")[0], text.rpartition("\n")[2]
+    separator = max(",;\t", key=head.count)
+    if separator != ";" and head.rstrip().endswith(";"):
+        # A spreadsheet that did not divide the lines adds empty cells behind them.
+        text = re.sub(r";+(?=\r?$)", "", text, flags=re.MULTILINE)
+    if last and last.count(separator) < head.count(separator):
+        raise DataError(path, "its last row is cut off", "copy the whole file, or predict the images again")
+    # pandas must not guess missing values, because a class or a file may be called NA: see `_without_na`.
+    table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    if len(table) + 1 == _MOST_LINES:
+        finding = f"it has {_MOST_LINES:,} lines, as many as a spreadsheet holds, which drops those below"
+        raise DataError(path, finding, "give the table as cellcycle predict wrote it")
+    return table, separator
+
+
+def _with_points(path: Path, table, separator: str):
+    """Return the table with decimal points: a comma is the mark if probabilities contain one, or if they are whole and
+    no comma separates cells. A number with both marks is refused.
+    """
+    marks = "".join(table[[f"p_{name}" for name in classes_of(table)]].fillna("").to_numpy().ravel())
+    if "," not in marks and ("." in marks or separator == ","):
+        return table
+    numbers = [name for name in table if name not in _TEXTS]
+    for name in numbers if "," in marks else ():
+        if (is_wrong := table[name].str.contains(".", regex=False, na=False)).any() and name in _KNOWN:
+            cell = table[name][is_wrong].iloc[0]
+            finding = f"{name} of row {is_wrong.idxmax() + 1} is {cell!r}, and commas mark decimals elsewhere"
+            raise DataError(path, finding, "save numbers without marks of thousands")
+    return table.assign(**table[numbers].replace(",", ".", regex=True))
 
 
 def _spelled(path: Path, table):
